@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * THE CONTRACT between the kernel programs and Go: what one record of the ring
+ * holds. bpf2go writes the Go side of it from this file's BTF (gen/), package
+ * events gives it meaning. A record is zeroed before it is filled: a field that
+ * a kind does not mention below is 0.
+ *
+ * Layout: largest alignment first, padding written out, never packed.
+ */
+#ifndef TCPTRACE_EVENT_H
+#define TCPTRACE_EVENT_H
+
+/* What happened. */
+enum event_kind {
+	/* A socket changed its state (inet_sock_set_state). */
+	KIND_STATE = 1,
+	/* TCP of this host sent a segment; time_ns is when the device got it. */
+	KIND_TRANSMIT = 2,
+	/* A segment for an endpoint of this host arrived. */
+	KIND_RECEIVE = 3,
+	/* The kernel threw a segment away (kfree_skb); reason says why. */
+	KIND_DROP = 4,
+	/* A process used a socket that another one was thought to own. */
+	KIND_OWNER = 5,
+	/* A socket that was there before the tracer, or its counters at the end. */
+	KIND_SNAPSHOT = 6,
+};
+
+/* How the owner in a record is known. Later values are stronger. */
+enum owner_source {
+	OWNER_UNKNOWN = 0,
+	/* The process that holds the listening socket the connection came in by. */
+	OWNER_LISTEN = 1,
+	/* The process that has the socket in its file table (iter/task_file). */
+	OWNER_SNAPSHOT = 2,
+	/* The process that called connect(). */
+	OWNER_CONNECT = 3,
+	/* The process that read from, wrote to or closed the socket. */
+	OWNER_IO = 4,
+};
+
+/* Bits of event.notes. */
+enum event_note {
+	/* SOCK_DEAD: no process holds the socket any more. */
+	NOTE_ORPHAN = 1 << 0,
+	/* SOCK_DONE: the peer's FIN was received and taken (tcp_fin()). */
+	NOTE_FIN_RECEIVED = 1 << 1,
+	/* The socket lock was held by a process, so current is the one that acts. */
+	NOTE_BY_PROCESS = 1 << 2,
+	/* A SYN-ACK that no request sock stands behind: a SYN cookie. */
+	NOTE_SYN_COOKIE = 1 << 3,
+	/* The last snapshot: counters of sockets still open at the end. */
+	NOTE_FINAL = 1 << 4,
+	/* The segment was dropped on its way out; without it, on its way in. */
+	NOTE_OUTBOUND = 1 << 5,
+};
+
+/* Names one endpoint of this host, and is the key of the map flows. */
+struct tuple {
+	/* Network byte order; IPv4 as ::ffff:a.b.c.d whatever the socket's family. */
+	__u8 local_addr[16];
+	__u8 remote_addr[16];
+	/* Host byte order. local_port is 0 from connect() until a port was chosen. */
+	__u16 local_port;
+	__u16 remote_port;
+	/* Inode number of the network namespace (net->ns.inum). */
+	__u32 netns;
+};
+
+/* TCP's longest header: 15 words (RFC 9293, section 3.1). */
+#define TCP_HEADER_MAX 60
+
+struct event {
+	/* CLOCK_BOOTTIME, nanoseconds. */
+	__u64 time_ns;
+	/* Address of the struct sock, 0 where no full socket is known. It names a
+	 * socket only while that lives. */
+	__u64 sock;
+	struct tuple tuple;
+
+	/* The process, where owner_source is not OWNER_UNKNOWN or NOTE_BY_PROCESS is set. */
+	__u64 cgroup_id; /* of cgroup v2, of the task that acted */
+
+	/* STATE, SNAPSHOT: the socket's own counters (struct tcp_sock). */
+	__u64 bytes_sent;	  /* payload, retransmissions too */
+	__u64 bytes_retransmitted; /* payload; the part of bytes_sent that was sent again */
+	__u64 bytes_received;	  /* payload, in order, once */
+	__u32 segments_out;	  /* RFC 4898 SegsOut */
+	__u32 segments_in;	  /* RFC 4898 SegsIn */
+	__u32 retransmits;	  /* total_retrans */
+	__u32 srtt_us;		  /* microseconds, already divided by 8; 0 unknown */
+
+	__u32 pid;	/* thread group's, as the initial pid namespace counts */
+	__u32 uid;	/* real user, as the initial user namespace counts */
+	__u8 comm[16];	/* the process's name: its group leader's comm. Hostile input. */
+
+	/* TRANSMIT, RECEIVE, DROP */
+	__u32 payload_len;  /* bytes after the TCP header */
+	__u32 drop_reason;  /* DROP: enum skb_drop_reason of the running kernel; 0 where it has none */
+	__u8 tcp_header[TCP_HEADER_MAX]; /* as on the wire, data offset * 4 bytes are valid */
+
+	__u8 kind;	   /* enum event_kind */
+	__u8 owner_source; /* enum owner_source */
+	__u8 notes;	   /* enum event_note */
+	__u8 family;	   /* 4 or 6: the IP version on the wire */
+	__u8 old_state;	   /* STATE: the kernel's TCP_* number */
+	__u8 new_state;	   /* STATE, SNAPSHOT */
+	__u16 error;	   /* STATE: sk_err, an errno; 0 none */
+	__u32 pad;
+};
+
+/* Records that found the ring full, by the endpoint that they were of. */
+struct loss {
+	/* time_ns of the first lost record. */
+	__u64 first_ns;
+	/* Address of the struct sock, 0 unknown. */
+	__u64 sock;
+	__u64 records;
+};
+
+#endif

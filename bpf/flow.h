@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Which segments are told: those that control the connection, of endpoints on
+ * this host, once each.
+ */
+#ifndef TCPTRACE_FLOW_H
+#define TCPTRACE_FLOW_H
+
+#include "config.h"
+#include "maps.h"
+#include "owner.h"
+#include "record.h"
+#include "segment.h"
+
+/* Two sightings of one skb within this time are one segment on two devices (bond over NIC, bridge over port). */
+#define SAME_SEGMENT_NS 1000000
+
+/* a >= b, in sequence space (RFC 9293, section 3.4) */
+static __always_inline bool reached(__u32 a, __u32 b) { return (__s32)(a - b) >= 0; }
+
+/* The sequence number after the segment. */
+static __always_inline __u32 segment_end(const struct segment *s)
+{
+	return s->seq + s->payload_len + !!(s->flags & TCP_SYN) + !!(s->flags & TCP_FIN);
+}
+
+/*
+ * Whether the segment is a control segment, and what the flow expects after it.
+ * An ACK counts once for each SYN-ACK or FIN that it answers.
+ */
+static __always_inline bool controls(struct flow *f, const struct segment *s)
+{
+	__u8 bits = f->bits;
+	bool told = s->flags & (TCP_SYN | TCP_FIN | TCP_RST);
+
+	if (s->flags & TCP_ACK && !(s->flags & TCP_SYN)) {
+		__u8 ack_bit = s->outbound ? FLOW_OWES_ACK : FLOW_DUE_ACK;
+		__u8 fin_bit = s->outbound ? FLOW_OWES_FINACK : FLOW_DUE_FINACK;
+		__u32 fin_end = s->outbound ? f->remote_fin_end : f->local_fin_end;
+
+		if (bits & ack_bit && (s->outbound || reached(s->ack, f->local_isn + 1))) {
+			bits &= ~ack_bit;
+			told = true;
+		}
+		if (bits & fin_bit && reached(s->ack, fin_end)) {
+			bits &= ~fin_bit;
+			told = true;
+		}
+	}
+	if (s->flags & TCP_SYN) {
+		if (s->outbound)
+			f->local_isn = s->seq;
+		if (s->flags & TCP_ACK)
+			bits |= s->outbound ? FLOW_DUE_ACK : FLOW_OWES_ACK;
+	}
+	if (s->flags & TCP_FIN) {
+		if (s->outbound) {
+			f->local_fin_end = segment_end(s);
+			bits |= FLOW_DUE_FINACK;
+		} else {
+			f->remote_fin_end = segment_end(s);
+			bits |= FLOW_OWES_FINACK;
+		}
+	}
+	f->last_bits = f->bits;
+	f->bits = bits;
+	return told;
+}
+
+static __always_inline bool is_last(const struct flow *f, struct sk_buff *skb, const struct segment *s)
+{
+	return f->last_skb == (__u64)skb && f->last_seq == s->seq && f->last_flags == s->flags &&
+	       f->last_outbound == s->outbound;
+}
+
+static __always_inline void remember_last(struct flow *f, struct sk_buff *skb,
+					  const struct segment *s, __u64 now)
+{
+	f->last_skb = (__u64)skb;
+	f->last_ns = now;
+	f->last_seq = s->seq;
+	f->last_flags = s->flags;
+	f->last_outbound = s->outbound;
+}
+
+/* A received segment waits for a sign that it is this host's affair. */
+static __always_inline void hold_arrival(struct flow *f, const struct segment *s, __u64 now)
+{
+	f->arrival.time_ns = now;
+	f->arrival.payload_len = s->payload_len;
+	f->arrival.family = s->family;
+	copy_header(f->arrival.tcp_header, s);
+	f->bits |= FLOW_ARRIVAL;
+}
+
+/* The sign came: tell what waited. */
+static __always_inline void confirm(struct flow *f, const struct tuple *t, bool wanted)
+{
+	__u8 bits = f->bits;
+
+	f->bits = (bits & ~FLOW_ARRIVAL) | FLOW_LOCAL | (wanted ? FLOW_WANTED : 0);
+	if (!(bits & FLOW_ARRIVAL) || !wanted)
+		return;
+	struct event *e = begin(KIND_RECEIVE, t, f->arrival.family, 0, f->arrival.time_ns);
+	if (!e)
+		return;
+	e->payload_len = f->arrival.payload_len;
+	__builtin_memcpy(e->tcp_header, f->arrival.tcp_header, sizeof(e->tcp_header));
+	submit(e);
+}
+
+static __always_inline struct event *begin_segment(__u8 kind, const struct segment *s, __u64 sock,
+						   __u64 now)
+{
+	struct event *e = begin(kind, &s->tuple, s->family, sock, now);
+
+	if (!e)
+		return NULL;
+	e->payload_len = s->payload_len;
+	copy_header(e->tcp_header, s);
+	if (s->outbound)
+		e->notes |= NOTE_OUTBOUND;
+	return e;
+}
+
+/* The flow of a tuple, made if need be. NULL only where the map refuses. */
+static __always_inline struct flow *flow_of(const struct tuple *t)
+{
+	struct flow *f = bpf_map_lookup_elem(&flows, t);
+
+	if (f)
+		return f;
+	struct flow fresh = {};
+	bpf_map_update_elem(&flows, t, &fresh, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&flows, t);
+}
+
+#endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * The kernel's structs, as far as they are read here, and the means to read
+ * them. Offsets are CO-RE relocations: the loader fills in those of the running
+ * kernel from its BTF, so a field may be anywhere but must exist by this name.
+ */
+#ifndef TCPTRACE_KERNEL_H
+#define TCPTRACE_KERNEL_H
+
+#include <linux/bpf.h>
+#include <stdbool.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_tracing.h>
+
+/* From headers that a BPF program cannot include. */
+#define IPPROTO_TCP 6
+#define IPPROTO_HOPOPTS 0
+#define IPPROTO_ROUTING 43
+#define IPPROTO_FRAGMENT 44
+#define IPPROTO_DSTOPTS 60
+#define AF_INET 2
+#define AF_INET6 10
+#define ETH_P_IP 0x0800
+#define ETH_P_IPV6 0x86DD
+#define PF_KTHREAD 0x00200000 /* linux/sched.h */
+
+/* include/net/tcp_states.h */
+enum tcp_state {
+	TCP_ESTABLISHED = 1,
+	TCP_SYN_SENT,
+	TCP_SYN_RECV,
+	TCP_FIN_WAIT1,
+	TCP_FIN_WAIT2,
+	TCP_TIME_WAIT,
+	TCP_CLOSE,
+	TCP_CLOSE_WAIT,
+	TCP_LAST_ACK,
+	TCP_LISTEN,
+	TCP_CLOSING,
+	TCP_NEW_SYN_RECV,
+};
+
+/* RFC 9293, section 3.1: the 14th byte of the header. */
+enum tcp_flag {
+	TCP_FIN = 1 << 0,
+	TCP_SYN = 1 << 1,
+	TCP_RST = 1 << 2,
+	TCP_PSH = 1 << 3,
+	TCP_ACK = 1 << 4,
+};
+
+/* enum sock_flags, include/net/sock.h: bit numbers in skc_flags */
+#define SOCK_DEAD 0
+#define SOCK_DONE 1
+
+#define KERNEL_STRUCT __attribute__((preserve_access_index))
+
+struct ns_common {
+	unsigned int inum;
+} KERNEL_STRUCT;
+
+struct net {
+	struct ns_common ns;
+} KERNEL_STRUCT;
+
+typedef struct {
+	struct net *net;
+} KERNEL_STRUCT possible_net_t;
+
+struct in6_addr {
+	union {
+		__u8 u6_addr8[16];
+	} in6_u;
+} KERNEL_STRUCT;
+
+struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
+	__u16 skc_num;
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	possible_net_t skc_net;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+	unsigned long skc_flags;
+	struct sock *skc_listener; /* of a request sock */
+} KERNEL_STRUCT;
+
+typedef struct {
+	int owned; /* a process holds the lock; softirq then queues to the backlog */
+} KERNEL_STRUCT socket_lock_t;
+
+struct sock {
+	struct sock_common __sk_common;
+	socket_lock_t sk_lock;
+	int sk_err;
+	__u16 sk_protocol;
+} KERNEL_STRUCT;
+
+struct inet_sock {
+	struct sock sk;
+	__be32 inet_saddr;
+	__be16 inet_sport;
+} KERNEL_STRUCT;
+
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+} KERNEL_STRUCT;
+
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+	__u64 bytes_received;
+	__u64 bytes_sent;
+	__u64 bytes_retrans;
+	__u32 segs_in;
+	__u32 segs_out;
+	__u32 total_retrans;
+	__u32 srtt_us; /* 8 times the smoothed round trip time */
+} KERNEL_STRUCT;
+
+struct net_device {
+	possible_net_t nd_net;
+} KERNEL_STRUCT;
+
+struct sk_buff {
+	struct net_device *dev;
+	struct sock *sk;
+	unsigned long _skb_refdst;
+	unsigned int len;
+	unsigned int data_len;
+	int skb_iif;
+	__be16 protocol;
+	__u16 transport_header;
+	__u16 network_header;
+	unsigned char *head;
+	unsigned char *data;
+} KERNEL_STRUCT;
+
+struct dst_entry {
+	struct net_device *dev;
+} KERNEL_STRUCT;
+
+/* include/net/route.h; rt_type is RTN_LOCAL for what ends here */
+struct rtable {
+	struct dst_entry dst;
+	__u16 rt_type;
+} KERNEL_STRUCT;
+
+/* include/net/ip6_fib.h; rt6i_flags has RTF_LOCAL for what ends here */
+struct rt6_info {
+	struct dst_entry dst;
+	__u32 rt6i_flags;
+} KERNEL_STRUCT;
+
+#define RTN_LOCAL 2
+#define RTF_LOCAL 0x80000000
+#define SKB_DST_PTRMASK (~1UL) /* include/linux/skbuff.h */
+
+struct file {
+	void *private_data;
+} KERNEL_STRUCT;
+
+struct socket {
+	struct sock *sk;
+} KERNEL_STRUCT;
+
+typedef struct {
+	unsigned int val;
+} KERNEL_STRUCT kuid_t;
+
+struct cred {
+	kuid_t uid;
+} KERNEL_STRUCT;
+
+struct kernfs_node {
+	__u64 id;
+} KERNEL_STRUCT;
+
+struct cgroup {
+	struct kernfs_node *kn;
+} KERNEL_STRUCT;
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+} KERNEL_STRUCT;
+
+struct task_struct {
+	unsigned int flags;
+	int tgid;
+	struct task_struct *group_leader;
+	char comm[16];
+	const struct cred *cred;
+	struct css_set *cgroups;
+} KERNEL_STRUCT;
+
+
+struct seq_file;
+struct bpf_iter_meta {
+	struct seq_file *seq;
+} KERNEL_STRUCT;
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	__u32 fd;
+	struct file *file;
+} KERNEL_STRUCT;
+
+/*
+ * READ(p, a, b.c) is p->a->b.c. A program with BTF arguments (tp_btf, fentry,
+ * iter) loads it directly, which costs nothing and cannot fault: a bad pointer
+ * reads as 0.
+ */
+#define READ(src, ...) ___arrow(src, __VA_ARGS__)
+
+/*
+ * A field of a socket that is known to be a full TCP one: what lies behind its
+ * struct sock can only be copied, unless the verifier trusts the pointer (see
+ * trusted_tcp_sock).
+ */
+#define TCP_READ(socket, field)                                                                    \
+	({                                                                                         \
+		struct tcp_sock *tp__ = (struct tcp_sock *)(socket);                               \
+		BPF_CORE_READ(tp__, field);                                                        \
+	})
+
+/* For the socket that a hook passes: loads without copying. NULL where it is no TCP socket. */
+static __always_inline struct tcp_sock *trusted_tcp_sock(struct sock *sk)
+{
+	return bpf_skc_to_tcp_sock(sk);
+}
+
+#endif

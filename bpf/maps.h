@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Every map: who inserts, who reads, who deletes, what happens when it is full.
+ * The loader sets the sizes.
+ */
+#ifndef TCPTRACE_MAPS_H
+#define TCPTRACE_MAPS_H
+
+#include "kernel.h" /* first: it has the types */
+#include "event.h"
+
+/* Who holds a socket, as far as is known. */
+struct owner {
+	__u64 cgroup_id;
+	__u32 pid;
+	__u32 uid;
+	__u8 comm[16];
+	__u8 source; /* enum owner_source */
+	/* The pid filter wants this socket's connections. */
+	bool wanted;
+	/* CLOSE->SYN_SENT happened but could not be told yet (UNDECIDED). */
+	bool connecting;
+	__u8 pad[5];
+	__u64 connect_ns; /* when, if connecting */
+};
+
+/* Bits of flow.bits. */
+enum flow_bit {
+	/* TCP of this host answers for this tuple: not merely forwarded. */
+	FLOW_LOCAL = 1 << 0,
+	/* The pid filter wants it. */
+	FLOW_WANTED = 1 << 1,
+	/* A SYN-ACK came: the next ACK sent completes the handshake. */
+	FLOW_OWES_ACK = 1 << 2,
+	/* A SYN-ACK went: the next ACK received completes the handshake. */
+	FLOW_DUE_ACK = 1 << 3,
+	/* A FIN came that no segment sent has acknowledged since. */
+	FLOW_OWES_FINACK = 1 << 4,
+	/* A FIN went that no segment received has acknowledged since. */
+	FLOW_DUE_FINACK = 1 << 5,
+	/* arrival holds a segment that awaits FLOW_LOCAL. */
+	FLOW_ARRIVAL = 1 << 6,
+};
+
+/* A received segment that is told only if TCP of this host reacts to it. */
+struct arrival {
+	__u64 time_ns;
+	__u32 payload_len;
+	__u8 family;
+	__u8 pad[3];
+	__u8 tcp_header[TCP_HEADER_MAX];
+	__u32 pad2;
+};
+
+/*
+ * What is remembered of an endpoint to pick its control segments out of its
+ * data. Nothing here is a truth of its own: a flow that was evicted costs a
+ * choice between ACKs, not a connection.
+ */
+struct flow {
+	/* The last control segment seen, to know it again on a lower device. */
+	__u64 last_skb;
+	__u64 last_ns;
+	__u64 listener; /* struct sock * that the SYN-ACK was sent for */
+	__u32 last_seq;
+	__u8 last_flags;
+	__u8 last_outbound;
+	__u8 bits;	/* enum flow_bit */
+	__u8 last_bits; /* bits before the last control segment, should that be dropped */
+	__u32 local_isn;
+	__u32 local_fin_end;  /* sequence number after the FIN that was sent */
+	__u32 remote_fin_end; /* sequence number after the FIN that was received */
+	__u32 pad;
+	struct arrival arrival;
+};
+
+/* Records for the reader. Full: the record is counted in lost. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20);
+	__type(value, struct event); /* for bpf2go */
+} ring SEC(".maps");
+
+/*
+ * Inserted by the first control segment, either way, and by the snapshot; read
+ * by every later one; deleted when LAST_ACK ends. Connections in TIME_WAIT and
+ * strangers' SYNs stay until they are the least recently used.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1 << 17);
+	__type(key, struct tuple);
+	__type(value, struct flow);
+} flows SEC(".maps");
+
+/*
+ * Owners by struct sock *. Inserted at connect(), listen(), by a listener's
+ * child and by the snapshot; a new socket at an old address overwrites.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1 << 17);
+	__type(key, __u64);
+	__type(value, struct owner);
+} owners SEC(".maps");
+
+/*
+ * Inserted when the ring is full, read and deleted by the reader. When this is
+ * full too, the oldest goes, and the reader finds that the sum falls short of
+ * lost_records.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1 << 14);
+	__type(key, struct tuple);
+	__type(value, struct loss);
+} lost SEC(".maps");
+
+struct address_prefix {
+	__u32 bits;
+	__u8 address[16];
+};
+
+/* Written by the loader, read by the filter. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1024);
+	__type(key, struct address_prefix);
+	__type(value, __u8);
+} addresses SEC(".maps");
+
+/* Written by the loader, read by the filter. Thread group ids. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, __u8);
+} pids SEC(".maps");
+
+/* Running totals, never reset; the reader looks at them in place. */
+__u64 lost_records;	   /* found the ring full */
+__u64 unreadable_segments; /* TCP whose header was not in the skb's linear part */
+
+#endif

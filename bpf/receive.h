@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* Segments that arrive, and those that are thrown away. */
+#ifndef TCPTRACE_RECEIVE_H
+#define TCPTRACE_RECEIVE_H
+
+#include "flow.h"
+#include "transmit.h"
+
+static __always_inline int receive(struct sk_buff *skb, __u32 ip_offset)
+{
+	struct segment s;
+
+	if (!is_ip(skb) || !parse(skb, ip_offset, false, &s))
+		return 0;
+	s.tuple.netns = READ(skb, dev, nd_net.net, ns.inum);
+	if (filter(&s.tuple, s.family) != WANTED)
+		return 0;
+
+	bool may_open_or_end = s.flags & (TCP_SYN | TCP_FIN | TCP_RST);
+	struct flow *f = bpf_map_lookup_elem(&flows, &s.tuple);
+	if (!f) {
+		if (!may_open_or_end)
+			return 0;
+		f = flow_of(&s.tuple);
+		if (!f)
+			return 0;
+	}
+	__u64 now = bpf_ktime_get_boot_ns();
+	if (!(f->bits & FLOW_LOCAL)) {
+		if (!may_open_or_end)
+			return 0;
+		controls(f, &s);
+		remember_last(f, skb, &s, now);
+		hold_arrival(f, &s, now);
+		return 0;
+	}
+	if (!(f->bits & FLOW_WANTED))
+		return 0;
+	if (is_last(f, skb, &s) && now - f->last_ns < SAME_SEGMENT_NS)
+		return 0;
+	if (!controls(f, &s) && !all_segments)
+		return 0;
+	remember_last(f, skb, &s, now);
+
+	struct event *e = begin_segment(KIND_RECEIVE, &s, 0, now);
+	if (e)
+		submit(e);
+	return 0;
+}
+
+/*
+ * Whether routing found that the packet ends at this host. A packet dropped
+ * before it was routed is not known to.
+ */
+static __always_inline bool routed_here(struct sk_buff *skb, __u8 family)
+{
+	unsigned long dst = READ(skb, _skb_refdst) & SKB_DST_PTRMASK;
+
+	if (!dst)
+		return false;
+	if (family == 4)
+		return BPF_CORE_READ((struct rtable *)dst, rt_type) == RTN_LOCAL;
+	return BPF_CORE_READ((struct rt6_info *)dst, rt6i_flags) & RTF_LOCAL;
+}
+
+/* The namespace in which the skb died: output hooks see no device yet. */
+static __always_inline __u32 skb_netns(struct sk_buff *skb)
+{
+	struct net_device *dev = READ(skb, dev);
+	struct sock *sk = READ(skb, sk);
+
+	if (dev)
+		return READ(dev, nd_net.net, ns.inum);
+	if (sk)
+		return READ(sk, __sk_common.skc_net.net, ns.inum);
+	unsigned long dst = READ(skb, _skb_refdst) & SKB_DST_PTRMASK;
+	return BPF_CORE_READ((struct dst_entry *)dst, dev, nd_net.net, ns.inum);
+}
+
+/*
+ * The kernel throws a segment away. Told for control segments, and for an ACK
+ * that was just told as arrived or sent. Why, and whether TCP itself had taken it
+ * before, is for the reader to say from the reason's name.
+ */
+static __always_inline int drop(struct sk_buff *skb, __u32 reason)
+{
+	struct sender by = {};
+	struct segment s;
+	bool outbound;
+
+	if (!is_ip(skb) || (reason < DROP_REASONS_MAX && has(ignored_drops, reason)))
+		return 0;
+	outbound = !READ(skb, skb_iif);
+	if (outbound && !sender_of(skb, &by))
+		return 0;
+	if (!parse(skb, READ(skb, network_header), outbound, &s))
+		return 0;
+	s.tuple.netns = skb_netns(skb);
+	if (filter(&s.tuple, s.family) != WANTED)
+		return 0;
+
+	struct flow *f = bpf_map_lookup_elem(&flows, &s.tuple);
+	if (!f) {
+		/* A SYN that the host's own rules keep from leaving makes a flow. */
+		if (!outbound || !(s.flags & (TCP_SYN | TCP_FIN | TCP_RST)))
+			return 0;
+		f = flow_of(&s.tuple);
+		if (!f)
+			return 0;
+	}
+	bool was_told = is_last(f, skb, &s);
+	if (!(f->bits & FLOW_LOCAL)) {
+		if (!outbound && !routed_here(skb, s.family))
+			return 0;
+		/* What was held back is this very segment: the drop tells it. */
+		f->bits &= ~FLOW_ARRIVAL;
+		confirm(f, &s.tuple, wanted_sender(&by));
+		was_told = true;
+	}
+	if (!(f->bits & FLOW_WANTED))
+		return 0;
+	if (was_told)
+		f->bits = f->last_bits | (f->bits & (FLOW_LOCAL | FLOW_WANTED)); /* it never got there */
+	if (!was_told && !all_segments && !(s.flags & (TCP_SYN | TCP_FIN | TCP_RST)))
+		return 0;
+
+	/* Its SYN may be the first that shows the port: the timeline finds it by its socket. */
+	if (by.sk && s.flags & TCP_SYN)
+		tell_connect(by.sk, &s.tuple, s.family);
+
+	struct event *e = begin_segment(KIND_DROP, &s, (__u64)by.sk, bpf_ktime_get_boot_ns());
+	if (!e)
+		return 0;
+	e->drop_reason = reason;
+	submit(e);
+	return 0;
+}
+
+#endif

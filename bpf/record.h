@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* Making a record and handing it to the reader. */
+#ifndef TCPTRACE_RECORD_H
+#define TCPTRACE_RECORD_H
+
+#include "config.h"
+#include "kernel.h"
+#include "maps.h"
+
+static __always_inline void count_loss(const struct tuple *t, __u64 sock, __u64 now)
+{
+	__sync_fetch_and_add(&lost_records, 1);
+
+	struct loss *known = bpf_map_lookup_elem(&lost, t);
+	if (known) {
+		__sync_fetch_and_add(&known->records, 1);
+		return;
+	}
+	struct loss first = {.first_ns = now, .sock = sock, .records = 1};
+	if (bpf_map_update_elem(&lost, t, &first, BPF_NOEXIST)) {
+		/* Another CPU was quicker. */
+		known = bpf_map_lookup_elem(&lost, t);
+		if (known)
+			__sync_fetch_and_add(&known->records, 1);
+	}
+}
+
+/* A zeroed record of this kind, or NULL and the loss is counted. */
+static __always_inline struct event *begin(__u8 kind, const struct tuple *t, __u8 family,
+					   __u64 sock, __u64 now)
+{
+	struct event *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+
+	if (!e) {
+		count_loss(t, sock, now);
+		return NULL;
+	}
+	__builtin_memset(e, 0, sizeof(*e));
+	e->time_ns = now;
+	e->sock = sock;
+	e->tuple = *t;
+	e->kind = kind;
+	e->family = family;
+	return e;
+}
+
+/* Waking the reader costs more than the record: it polls, and is woken only when it falls behind. */
+static __always_inline void submit(struct event *e)
+{
+	__u64 waiting = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
+
+	bpf_ringbuf_submit(e, waiting >= wakeup_bytes ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+}
+
+static __always_inline void put_owner(struct event *e, const struct owner *o)
+{
+	e->cgroup_id = o->cgroup_id;
+	e->pid = o->pid;
+	e->uid = o->uid;
+	__builtin_memcpy(e->comm, o->comm, sizeof(e->comm));
+	e->owner_source = o->source;
+}
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* Finding the TCP header in an skb. */
+#ifndef TCPTRACE_SEGMENT_H
+#define TCPTRACE_SEGMENT_H
+
+#include "kernel.h" /* first: it has the types */
+#include "event.h"
+#include "maps.h"
+#include "sock.h"
+
+/* A segment, its header read but not yet copied. */
+struct segment {
+	struct tuple tuple; /* netns is the caller's to fill */
+	const void *header; /* kernel address of the TCP header */
+	__u32 seq;	    /* host byte order */
+	__u32 ack;
+	__u32 payload_len;
+	__u8 header_len;
+	__u8 flags;
+	__u8 family;
+	bool outbound;
+};
+
+/* linux/ip.h, linux/ipv6.h, linux/tcp.h: the fixed parts, as bytes on the wire. */
+#define IPV4_MIN 20
+#define IPV6_LEN 40
+#define TCP_MIN 20
+#define IPV6_EXTENSIONS_MAX 4
+
+static __always_inline bool is_ip(const struct sk_buff *skb)
+{
+	__be16 protocol = READ(skb, protocol);
+
+	return protocol == bpf_htons(ETH_P_IP) || protocol == bpf_htons(ETH_P_IPV6);
+}
+
+static __always_inline __u16 be16_at(const __u8 *b, int i) { return b[i] << 8 | b[i + 1]; }
+static __always_inline __u32 be32_at(const __u8 *b, int i)
+{
+	return (__u32)be16_at(b, i) << 16 | be16_at(b, i + 2);
+}
+
+/*
+ * IPv6 extension headers before TCP. Returns the offset of the TCP header from
+ * the IP header, 0 where there is none (or it is in another fragment).
+ */
+static __always_inline __u32 skip_extensions(const unsigned char *ip, __u8 next)
+{
+	__u32 at = IPV6_LEN;
+
+	for (int i = 0; i < IPV6_EXTENSIONS_MAX; i++) {
+		__u8 ext[8];
+
+		if (next == IPPROTO_TCP)
+			return at;
+		if (next != IPPROTO_HOPOPTS && next != IPPROTO_ROUTING && next != IPPROTO_DSTOPTS &&
+		    next != IPPROTO_FRAGMENT)
+			return 0;
+		if (bpf_probe_read_kernel(ext, sizeof(ext), ip + at))
+			return 0;
+		if (next == IPPROTO_FRAGMENT && be16_at(ext, 2) & 0xfff8)
+			return 0;
+		at += next == IPPROTO_FRAGMENT ? 8 : (ext[1] + 1) * 8;
+		next = ext[0];
+	}
+	return next == IPPROTO_TCP ? at : 0;
+}
+
+/*
+ * Reads the headers that begin ip_offset bytes after skb->head. False where that
+ * is not TCP, or the header cannot be read. On the way out all headers are
+ * complete; on the way in nothing was checked yet, not even lengths.
+ */
+static __always_inline bool parse(struct sk_buff *skb, __u32 ip_offset, bool outbound,
+				  struct segment *s)
+{
+	unsigned char *head = READ(skb, head);
+	unsigned char *ip = head + ip_offset;
+	/* Most headers come in one read: IPv4 with TCP's options, IPv6 with TCP. */
+	__u8 b[IPV6_LEN + TCP_MIN];
+	__u8 *tcp;
+	__u32 tcp_offset, ip_len;
+
+	if (bpf_probe_read_kernel(b, sizeof(b), ip))
+		return false;
+	__u8 *source, *dest;
+	if (b[0] >> 4 == 4) {
+		if (b[9] != IPPROTO_TCP || be16_at(b, 6) & 0x1fff)
+			return false;
+		tcp_offset = (b[0] & 0xf) * 4;
+		ip_len = be16_at(b, 2);
+		s->family = 4;
+	} else if (b[0] >> 4 == 6) {
+		tcp_offset = b[6] == IPPROTO_TCP ? IPV6_LEN : skip_extensions(ip, b[6]);
+		if (!tcp_offset)
+			return false;
+		ip_len = be16_at(b, 4);
+		if (ip_len)
+			ip_len += IPV6_LEN;
+		s->family = 6;
+	} else {
+		return false;
+	}
+
+	s->outbound = outbound;
+	source = outbound ? s->tuple.local_addr : s->tuple.remote_addr;
+	dest = outbound ? s->tuple.remote_addr : s->tuple.local_addr;
+	if (s->family == 4) {
+		map_ipv4(source, *(__be32 *)(b + 12));
+		map_ipv4(dest, *(__be32 *)(b + 16));
+		tcp = b + IPV4_MIN;
+	} else {
+		__builtin_memcpy(source, b + 8, 16);
+		__builtin_memcpy(dest, b + 24, 16);
+		tcp = b + IPV6_LEN;
+	}
+	/* IPv4 options or IPv6 extension headers: read again from where TCP is. */
+	if (tcp_offset != (s->family == 4 ? IPV4_MIN : IPV6_LEN)) {
+		tcp = b;
+		if (bpf_probe_read_kernel(b, TCP_MIN, ip + tcp_offset))
+			return false;
+	}
+
+	__u16 source_port = be16_at(tcp, 0), dest_port = be16_at(tcp, 2);
+	s->tuple.local_port = outbound ? source_port : dest_port;
+	s->tuple.remote_port = outbound ? dest_port : source_port;
+	s->seq = be32_at(tcp, 4);
+	s->ack = be32_at(tcp, 8);
+	s->header_len = (tcp[12] >> 4) * 4;
+	s->flags = tcp[13];
+	s->header = ip + tcp_offset;
+
+	__u32 in_skb = READ(skb, len) - (ip - READ(skb, data)); /* from the IP header on */
+	__u32 linear = in_skb - READ(skb, data_len);
+	if (s->header_len < TCP_MIN || tcp_offset + s->header_len > linear) {
+		__sync_fetch_and_add(&unreadable_segments, 1);
+		return false;
+	}
+	/* Behind a short IP packet there may be Ethernet padding; a BIG TCP packet has no length. */
+	if (ip_len && ip_len < in_skb)
+		in_skb = ip_len;
+	s->payload_len = in_skb - tcp_offset - s->header_len;
+	return true;
+}
+
+static __always_inline void copy_header(__u8 *to, const struct segment *s)
+{
+	__u32 len = s->header_len;
+
+	if (len > TCP_HEADER_MAX)
+		len = TCP_HEADER_MAX;
+	bpf_probe_read_kernel(to, len, s->header);
+}
+
+#endif

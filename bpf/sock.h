@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* What a struct sock says of its connection. */
+#ifndef TCPTRACE_SOCK_H
+#define TCPTRACE_SOCK_H
+
+#include "kernel.h" /* first: it has the types */
+#include "event.h"
+
+static __always_inline void map_ipv4(__u8 *address, __be32 v4)
+{
+	__builtin_memset(address, 0, 10);
+	address[10] = address[11] = 0xff;
+	__builtin_memcpy(address + 12, &v4, sizeof(v4));
+}
+
+static __always_inline bool is_mapped_ipv4(const __u8 *address)
+{
+	const __u32 *words = (const __u32 *)address;
+
+	return !words[0] && !words[1] && words[2] == bpf_htonl(0xffff);
+}
+
+/*
+ * The endpoint of a full TCP socket and its IP version on the wire. The port is inet_sport: skc_num is already 0 when a socket goes to
+ * CLOSE. An AF_INET6 socket's v4 fields mean nothing; a v4-mapped one holds
+ * ::ffff:a.b.c.d in the v6 fields.
+ */
+static __always_inline void sock_tuple(struct sock *sk, struct tuple *t, __u8 *family)
+{
+	t->local_port = bpf_ntohs(TCP_READ(sk, inet_conn.icsk_inet.inet_sport));
+	t->remote_port = bpf_ntohs(READ(sk, __sk_common.skc_dport));
+	t->netns = READ(sk, __sk_common.skc_net.net, ns.inum);
+	if (READ(sk, __sk_common.skc_family) == AF_INET6) {
+		bpf_core_read(t->local_addr, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+		bpf_core_read(t->remote_addr, 16, &sk->__sk_common.skc_v6_daddr);
+		*family = is_mapped_ipv4(t->remote_addr) ? 4 : 6;
+	} else {
+		map_ipv4(t->local_addr, READ(sk, __sk_common.skc_rcv_saddr));
+		map_ipv4(t->remote_addr, READ(sk, __sk_common.skc_daddr));
+		*family = 4;
+	}
+}
+
+static __always_inline void put_counters(struct event *e, struct sock *sk)
+{
+	struct tcp_sock *tp = trusted_tcp_sock(sk);
+	unsigned long flags = READ(sk, __sk_common.skc_flags);
+
+	if (!tp)
+		return;
+	e->bytes_sent = READ(tp, bytes_sent);
+	e->bytes_retransmitted = READ(tp, bytes_retrans);
+	e->bytes_received = READ(tp, bytes_received);
+	e->segments_out = READ(tp, segs_out);
+	e->segments_in = READ(tp, segs_in);
+	e->retransmits = READ(tp, total_retrans);
+	e->srtt_us = READ(tp, srtt_us) >> 3;
+	if (flags & (1UL << SOCK_DEAD))
+		e->notes |= NOTE_ORPHAN;
+	if (flags & (1UL << SOCK_DONE))
+		e->notes |= NOTE_FIN_RECEIVED;
+}
+
+#endif

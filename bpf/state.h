@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/* State changes, as the kernel announces them. */
+#ifndef TCPTRACE_STATE_H
+#define TCPTRACE_STATE_H
+
+#include "flow.h"
+#include "owner.h"
+#include "record.h"
+#include "sock.h"
+
+static __always_inline struct event *begin_state(struct sock *sk, const struct tuple *t, __u8 family,
+						 __u8 old_state, __u8 new_state, __u64 now)
+{
+	struct event *e = begin(KIND_STATE, t, family, (__u64)sk, now);
+
+	if (!e)
+		return NULL;
+	e->old_state = old_state;
+	e->new_state = new_state;
+	return e;
+}
+
+static __always_inline void emit_connect(struct sock *sk, const struct tuple *t, __u8 family,
+					 const struct owner *by, __u64 now)
+{
+	struct event *e = begin_state(sk, t, family, TCP_CLOSE, TCP_SYN_SENT, now);
+
+	if (!e)
+		return;
+	put_owner(e, by);
+	e->notes |= NOTE_BY_PROCESS;
+	submit(e);
+}
+
+/*
+ * connect(): the local port is still 0. Where a filter needs it, the event waits
+ * in owners until the SYN, or the failure, shows the port.
+ */
+static __always_inline void on_connect(struct sock *sk, const struct tuple *t, __u8 family)
+{
+	__u64 key = (__u64)sk, now = bpf_ktime_get_boot_ns();
+	struct owner o = {};
+
+	current_process(&o, OWNER_CONNECT);
+	enum verdict v = filter(t, family);
+	if (v == UNDECIDED) {
+		o.connecting = true;
+		o.connect_ns = now;
+	}
+	bpf_map_update_elem(&owners, &key, &o, BPF_ANY);
+	if (v == WANTED && o.wanted)
+		emit_connect(sk, t, family, &o, now);
+}
+
+/* The port is known now. */
+static __always_inline void tell_connect(struct sock *sk, const struct tuple *t, __u8 family)
+{
+	__u64 key = (__u64)sk;
+
+	if (!filter_local_port && !filter_port)
+		return;
+	struct owner *o = bpf_map_lookup_elem(&owners, &key);
+	if (!o || !o->connecting)
+		return;
+	o->connecting = false;
+	if (o->wanted)
+		emit_connect(sk, t, family, o, o->connect_ns);
+}
+
+/* The child of a listener: its owner is the listener's until somebody uses it. */
+static __always_inline void on_child(struct sock *sk, const struct tuple *t)
+{
+	struct flow *f = bpf_map_lookup_elem(&flows, t);
+	__u64 key = (__u64)sk;
+	struct owner o = {};
+
+	if (f) {
+		struct owner *listener = bpf_map_lookup_elem(&owners, &f->listener);
+
+		if (listener) {
+			o = *listener;
+			o.source = OWNER_LISTEN;
+		}
+	}
+	o.connecting = false;
+	bpf_map_update_elem(&owners, &key, &o, BPF_ANY);
+}
+
+static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state)
+{
+	__u64 key = (__u64)sk;
+	struct tuple t;
+	__u8 family;
+
+	/* MPTCP's own sockets pass here too; their subflows are TCP. */
+	if (READ(sk, sk_protocol) != IPPROTO_TCP)
+		return 0;
+	sock_tuple(sk, &t, &family);
+
+	if (new_state == TCP_LISTEN) {
+		struct owner o = {};
+
+		current_process(&o, OWNER_LISTEN);
+		bpf_map_update_elem(&owners, &key, &o, BPF_ANY);
+		return 0;
+	}
+	if (old_state == TCP_LISTEN) {
+		if (new_state == TCP_SYN_RECV)
+			on_child(sk, &t);
+		else
+			bpf_map_delete_elem(&owners, &key);
+		return 0;
+	}
+	if (new_state == TCP_SYN_SENT) {
+		on_connect(sk, &t, family);
+		return 0;
+	}
+	if (filter(&t, family) != WANTED)
+		return 0;
+
+	struct owner *known = bpf_map_lookup_elem(&owners, &key);
+	struct owner current = {}, *by = NULL;
+	bool acted = by_process(sk);
+
+	if (old_state == TCP_SYN_SENT)
+		tell_connect(sk, &t, family);
+	/*
+	 * A process closes or shuts down: where nothing better was known, it owns the
+	 * socket. The kernel's own worker only finishes what others began.
+	 */
+	if (acted) {
+		acted = current_process(&current, OWNER_IO);
+		by = &current;
+		if (known)
+			current.wanted |= known->wanted;
+	} else if (new_state == TCP_ESTABLISHED && known && known->source == OWNER_LISTEN) {
+		by = known;
+	}
+
+	struct flow *f = bpf_map_lookup_elem(&flows, &t);
+	bool wanted = !filter_pid || (known && known->wanted) || (by && by->wanted) ||
+		      (f && f->bits & FLOW_WANTED);
+	if (f && !(f->bits & FLOW_LOCAL))
+		confirm(f, &t, wanted);
+	if (old_state == TCP_LAST_ACK && new_state == TCP_CLOSE)
+		bpf_map_delete_elem(&flows, &t);
+	if (!wanted)
+		return 0;
+
+	struct event *e = begin_state(sk, &t, family, old_state, new_state, bpf_ktime_get_boot_ns());
+	if (!e)
+		return 0;
+	e->error = READ(sk, sk_err);
+	put_counters(e, sk);
+	if (by)
+		put_owner(e, by);
+	if (acted)
+		e->notes |= NOTE_BY_PROCESS;
+	submit(e);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,307 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/bits"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"tcptrace/output"
+	"tcptrace/timeline"
+	"tcptrace/tracer"
+)
+
+// options are what the command line says, checked.
+type options struct {
+	filter      tracer.Filter
+	allSegments bool
+	ringSize    int
+
+	format     string
+	wide       bool
+	timeColumn output.TimeColumn
+	quiet      bool
+
+	count     uint64
+	duration  time.Duration
+	linger    time.Duration
+	timeWait  bool
+	maxLive   int
+	readyFile string
+	record    string
+	replay    string
+
+	help, version bool
+}
+
+const usage = `Usage: tcptrace [flags]
+
+Shows each TCP connection's handshake and teardown as it happens in the kernel:
+every state change and every SYN, SYN-ACK, ACK, FIN and RST, in order, per
+socket, with the process that owns it. Needs root.
+
+`
+
+const examples = `
+Examples:
+  tcptrace                         everything on this host, as it happens
+  tcptrace -P 443                  connections from or to port 443
+  tcptrace -p 1234 -T              those of process 1234, with the time of day
+  tcptrace -D 5432 -a 10.0.0.0/8   to PostgreSQL servers in 10.0.0.0/8
+  tcptrace -N /run/netns/blue      in one network namespace
+  tcptrace -j --duration 10s | jq 'select(.handshake.outcome == "refused")'
+
+Exit status: 0 traced, 1 failed, 2 wrong usage.
+`
+
+// usageError is a mistake in the command line: exit status 2.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// rawFlags are flags whose words are not checked yet.
+type rawFlags struct {
+	pids, ports, localPorts, remotePorts, addresses, netns []string
+	v4, v6, json, seconds, timeOfDay                       bool
+	format, segments, attach, ringSize                     string
+}
+
+func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
+	f := pflag.NewFlagSet("tcptrace", pflag.ContinueOnError)
+	f.SortFlags = false
+	f.Usage = func() {}
+	f.SetOutput(io.Discard)
+
+	f.StringSliceVarP(&raw.pids, "pid", "p", nil, "only sockets of these processes (`PID`,…)")
+	f.StringSliceVarP(&raw.ports, "port", "P", nil, "only with these ports on either side (`PORTS`: 80,443,8000-8100)")
+	f.StringSliceVarP(&raw.localPorts, "local-port", "L", nil, "only with these local `PORTS`")
+	f.StringSliceVarP(&raw.remotePorts, "remote-port", "D", nil, "only with these remote `PORTS`")
+	f.StringSliceVarP(&raw.addresses, "addr", "a", nil, "only with this address or CIDR `PREFIX` on either side")
+	f.BoolVarP(&raw.v4, "ipv4", "4", false, "only IPv4 on the wire, IPv4-mapped sockets included")
+	f.BoolVarP(&raw.v6, "ipv6", "6", false, "only IPv6 on the wire")
+	f.StringSliceVarP(&raw.netns, "netns", "N", nil, "only in this network `NAMESPACE`: inode number, or path such as /run/netns/blue")
+	f.StringVar(&raw.segments, "segments", "control", "`WHICH` segments to show: control (of handshake and teardown) or all")
+
+	f.StringVarP(&raw.format, "output", "o", "text", "`FORMAT` of the output: "+formatNames())
+	f.BoolVarP(&raw.json, "json", "j", false, "short for -o json")
+	f.BoolVarP(&raw.seconds, "timestamp", "t", false, "column of seconds since the first event")
+	f.BoolVarP(&raw.timeOfDay, "time", "T", false, "column of the time of day, HH:MM:SS")
+	f.BoolVarP(&o.wide, "wide", "w", false, "show all there is, in more than 80 columns")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "no start message and no summary; losses are still reported")
+
+	f.Uint64VarP(&o.count, "count", "c", 0, "stop when `N` connections have been written")
+	f.DurationVar(&o.duration, "duration", 0, "stop after this `TIME`, such as 10s")
+	f.DurationVar(&o.linger, "linger", time.Second, "write a connection this `TIME` after it entered TIME_WAIT")
+	f.BoolVar(&o.timeWait, "time-wait", false, "write it only when TIME_WAIT has ended")
+	f.IntVar(&o.maxLive, "max-timelines", timeline.DefaultMaxLive, "keep at most `N` connections in memory")
+
+	f.StringVar(&raw.attach, "attach", "auto", "`HOW` to attach: auto or tracepoint")
+	f.StringVar(&raw.ringSize, "ring-size", "8M", "`SIZE` of the ring buffer between kernel and tcptrace: a power of two, such as 16M")
+	f.StringVar(&o.readyFile, "ready-file", "", "create `FILE` when all hooks are attached")
+	f.StringVar(&o.record, "record", "", "write the kernel's events to `FILE` as well")
+	f.StringVar(&o.replay, "replay", "", "show the events of a recorded `FILE`; needs no root")
+
+	f.BoolVarP(&o.version, "version", "V", false, "print the version")
+	f.BoolVarP(&o.help, "help", "h", false, "print this help")
+	return f
+}
+
+func formatNames() string {
+	names := make([]string, len(output.Formats))
+	for i, f := range output.Formats {
+		names[i] = f.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+// parseOptions reads the command line. Its errors are usageErrors.
+func parseOptions(args []string) (*options, error) {
+	o, raw := &options{}, &rawFlags{}
+	f := flagSet(o, raw)
+	if err := f.Parse(args); err != nil {
+		return nil, usageError{err}
+	}
+	if o.help || o.version {
+		return o, nil
+	}
+	if f.NArg() > 0 {
+		if f.ArgsLenAtDash() >= 0 {
+			return nil, usagef("cannot start %q: tracing a command is not built yet; start it yourself and filter with -p or -P", f.Arg(0))
+		}
+		return nil, usagef("unexpected argument %q: filters are flags, such as -P 443 or -p 1234", f.Arg(0))
+	}
+	if f.Changed("output") && raw.json && raw.format != "json" {
+		return nil, usagef("-j means -o json, but -o says %s: give one of them", raw.format)
+	}
+	return o, errors.Join(o.checkFilter(raw), o.checkOutput(raw), o.checkLimits(f, raw))
+}
+
+func (o *options) checkFilter(raw *rawFlags) (err error) {
+	t := &o.filter
+	if t.Ports, err = parsePorts("-P", raw.ports); err != nil {
+		return err
+	}
+	if t.LocalPorts, err = parsePorts("-L", raw.localPorts); err != nil {
+		return err
+	}
+	if t.RemotePorts, err = parsePorts("-D", raw.remotePorts); err != nil {
+		return err
+	}
+	for _, s := range raw.pids {
+		pid, err := strconv.ParseUint(s, 10, 31)
+		if err != nil || pid == 0 {
+			return usagef("-p %s: not a process id (a number from 1)", s)
+		}
+		t.PIDs = append(t.PIDs, uint32(pid))
+	}
+	if len(t.PIDs) > tracer.MaxPIDs {
+		return usagef("-p: %d processes, at most %d", len(t.PIDs), tracer.MaxPIDs)
+	}
+	for _, s := range raw.addresses {
+		prefix, err := parsePrefix(s)
+		if err != nil {
+			return usagef("-a %s: neither an address nor a prefix such as 10.0.0.0/8 or fd00::/64", s)
+		}
+		t.Addresses = append(t.Addresses, prefix)
+	}
+	if len(t.Addresses) > tracer.MaxAddresses {
+		return usagef("-a: %d prefixes, at most %d", len(t.Addresses), tracer.MaxAddresses)
+	}
+	for _, s := range raw.netns {
+		inode, err := parseNetns(s)
+		if err != nil {
+			return usagef("-N %s: neither the inode number nor the path of a network namespace (see `lsns -t net`, /run/netns, /proc/PID/ns/net): %w", s, err)
+		}
+		t.Netns = append(t.Netns, inode)
+	}
+	if len(t.Netns) > tracer.MaxNetns {
+		return usagef("-N: %d namespaces, at most %d", len(t.Netns), tracer.MaxNetns)
+	}
+	switch {
+	case raw.v4 && raw.v6:
+		return usagef("-4 and -6 exclude each other; without either both are shown")
+	case raw.v4:
+		t.Family = 4
+	case raw.v6:
+		t.Family = 6
+	}
+	return nil
+}
+
+func (o *options) checkOutput(raw *rawFlags) error {
+	o.format = raw.format
+	if raw.json {
+		o.format = "json"
+	}
+	if !slices.ContainsFunc(output.Formats, func(f output.Format) bool { return f.Name == o.format }) {
+		return usagef("-o %s: no such format; there are: %s", o.format, formatNames())
+	}
+	switch raw.segments {
+	case "control":
+	case "all":
+		o.allSegments = true
+	default:
+		return usagef("--segments %s: not one of control, all", raw.segments)
+	}
+	if raw.seconds {
+		o.timeColumn |= output.TimeSeconds
+	}
+	if raw.timeOfDay {
+		o.timeColumn |= output.TimeOfDay
+	}
+	return nil
+}
+
+func (o *options) checkLimits(f *pflag.FlagSet, raw *rawFlags) (err error) {
+	switch raw.attach {
+	case "auto", "tracepoint":
+	case "fentry", "kprobe":
+		return usagef("--attach %s: not built yet; there are auto, tracepoint", raw.attach)
+	default:
+		return usagef("--attach %s: not one of auto, tracepoint", raw.attach)
+	}
+	if o.ringSize, err = parseSize(raw.ringSize); err != nil {
+		return usagef("--ring-size %s: %w", raw.ringSize, err)
+	}
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+	}{{"duration", o.duration}, {"linger", o.linger}} {
+		if d.value < 0 || d.flag == "duration" && f.Changed(d.flag) && d.value == 0 {
+			return usagef("--%s %s: not a positive time", d.flag, d.value)
+		}
+	}
+	if f.Changed("count") && o.count == 0 {
+		return usagef("-c 0: not a number from 1")
+	}
+	if o.maxLive < 1 || o.maxLive > 1<<22 {
+		return usagef("--max-timelines %d: not a number from 1 to %d", o.maxLive, 1<<22)
+	}
+	if o.replay != "" && o.record != "" {
+		return usagef("--replay and --record exclude each other: a recording would only be copied")
+	}
+	return nil
+}
+
+func parsePorts(flag string, words []string) (ranges []tracer.PortRange, err error) {
+	for _, word := range words {
+		from, to, isRange := strings.Cut(word, "-")
+		if !isRange {
+			to = from
+		}
+		first, err1 := strconv.ParseUint(from, 10, 16)
+		last, err2 := strconv.ParseUint(to, 10, 16)
+		if err1 != nil || err2 != nil || first == 0 || first > last {
+			return nil, usagef("%s %s: neither a port (1 to 65535) nor a range such as 8000-8100", flag, word)
+		}
+		ranges = append(ranges, tracer.PortRange{First: uint16(first), Last: uint16(last)})
+	}
+	return ranges, nil
+}
+
+func parsePrefix(s string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(s); err == nil {
+		addr = addr.Unmap().WithZone("")
+		return addr.Prefix(addr.BitLen())
+	}
+	prefix, err := netip.ParsePrefix(s)
+	if err != nil {
+		return prefix, err
+	}
+	if a := prefix.Addr(); a.Is4In6() && prefix.Bits() >= 96 {
+		return a.Unmap().Prefix(prefix.Bits() - 96)
+	}
+	return prefix.Masked(), nil
+}
+
+func parseNetns(s string) (uint32, error) {
+	if inode, err := strconv.ParseUint(s, 10, 32); err == nil {
+		return uint32(inode), nil
+	}
+	return tracer.NetnsInode(s)
+}
+
+// parseSize reads a number of bytes with an optional K, M or G.
+func parseSize(s string) (int, error) {
+	digits, shift := s, 0
+	if n := len(s); n > 0 {
+		if i := strings.IndexByte("KMG", s[n-1]&^0x20); i >= 0 {
+			digits, shift = s[:n-1], 10*(i+1)
+		}
+	}
+	const most = 1 << 30
+	n, err := strconv.ParseUint(digits, 10, 31)
+	switch page := os.Getpagesize(); {
+	case err != nil, n<<shift > most, n<<shift < uint64(page), bits.OnesCount64(n) != 1:
+		return 0, fmt.Errorf("not a power of two from %d to 1G", page)
+	}
+	return int(n << shift), nil
+}

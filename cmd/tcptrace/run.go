@@ -1,0 +1,309 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"tcptrace/events"
+	"tcptrace/output"
+	"tcptrace/timeline"
+	"tcptrace/tracer"
+)
+
+// run traces until ctx is done, or for as long or as much as the options say:
+// hooks → ring → events → timelines → output.
+func run(ctx context.Context, o *options, stdout, stderr io.Writer) (err error) {
+	if err := removeOld(o.readyFile); err != nil {
+		return err
+	}
+	t, err := tracer.Open(tracer.Options{
+		Filter:      o.filter,
+		AllSegments: o.allSegments,
+		RingSize:    o.ringSize,
+		Flows:       2 * o.maxLive,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+
+	p, err := newPipeline(o, events.NewClock(time.Now(), tracer.Now()), t, stdout, stderr)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+
+	if err := t.Snapshot(false); err != nil {
+		return err
+	}
+	p.sayStarted(t.Hooks())
+	if err := createReady(o.readyFile); err != nil {
+		return err
+	}
+
+	if o.duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.duration)
+		defer cancel()
+	}
+	if err := t.Run(ctx, p); err != nil && !errors.Is(err, errEnough) {
+		return err
+	}
+	if err := t.Finish(p); err != nil && !errors.Is(err, errEnough) {
+		return err
+	}
+	return p.finish()
+}
+
+// replay sends a recording the same way.
+func replay(o *options, stdout, stderr io.Writer) (err error) {
+	f, err := os.Open(o.replay)
+	if err != nil {
+		return fmt.Errorf("replay: %w", err)
+	}
+	defer f.Close()
+	var p *pipeline
+	err = events.Replay(f, func(clock events.Clock) (err error) {
+		p, err = newPipeline(o, clock, nil, stdout, stderr)
+		return err
+	}, func(e *events.Event) error {
+		return p.Event(e)
+	})
+	if p != nil {
+		defer func() { err = errors.Join(err, p.close()) }()
+	}
+	if err != nil && !errors.Is(err, errEnough) {
+		return fmt.Errorf("replay %s: %w", o.replay, err)
+	}
+	return p.finish()
+}
+
+// errEnough: as many timelines as were asked for have been written.
+var errEnough = errors.New("enough timelines")
+
+// pipeline takes events to the output. It is the tracer's Handler.
+type pipeline struct {
+	o        *options
+	tracer   *tracer.Tracer // nil for a replay
+	assemble *timeline.Assembler
+	out      output.Writer
+	record   *recordFile
+	stderr   io.Writer
+
+	events     uint64
+	last       uint64 // time of the last event
+	finishing  bool
+	toldLost   uint64
+	toldLostAt uint64
+}
+
+func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stderr io.Writer) (*pipeline, error) {
+	p := &pipeline{o: o, tracer: t, stderr: stderr}
+	opts := output.Options{
+		Out:    stdout,
+		Clock:  clock,
+		Wide:   o.wide,
+		Time:   o.timeColumn,
+		Cgroup: tracer.NewCgroups().Path,
+	}
+	if t != nil {
+		reasons := t.DropReasons()
+		opts.DropReason = func(r uint32) string { return reasons[r] }
+	}
+	p.assemble = timeline.New(timeline.Options{
+		Linger:        uint64(o.linger),
+		WholeTimeWait: o.timeWait,
+		MaxLive:       o.maxLive,
+		Entries:       o.format == "text",
+	})
+	var err error
+	if o.record != "" {
+		if p.record, err = newRecordFile(o.record, clock); err != nil {
+			return nil, err
+		}
+	}
+	p.out, err = output.New(o.format, opts)
+	if err == nil {
+		err = p.out.Flush()
+	}
+	return p, err
+}
+
+// Event implements tracer.Handler.
+func (p *pipeline) Event(e *events.Event) error {
+	p.events++
+	p.last = e.Time()
+	if p.record != nil {
+		if err := p.record.Write(e); err != nil {
+			return fmt.Errorf("record: %w", err)
+		}
+	}
+	return p.write(p.assemble.Add(e))
+}
+
+// Lost implements tracer.Handler.
+func (p *pipeline) Lost(l events.Loss) error { return p.write(p.assemble.Lost(l)) }
+
+// Quiet implements tracer.Handler.
+func (p *pipeline) Quiet(now uint64) error {
+	p.last = max(p.last, now)
+	p.sayLost(now)
+	err := p.write(p.assemble.Advance(now))
+	return errors.Join(err, p.out.Flush())
+}
+
+func (p *pipeline) write(updates []timeline.Update) error {
+	for i := range updates {
+		if err := p.out.Write(&updates[i]); err != nil {
+			return err
+		}
+	}
+	if p.o.count > 0 && p.assemble.Stats().Written >= p.o.count && !p.finishing {
+		p.finishing = true
+		return errEnough
+	}
+	return nil
+}
+
+// finish writes what is still open and says what there was.
+func (p *pipeline) finish() error {
+	p.finishing = true
+	if err := p.write(p.assemble.Finish(p.last)); err != nil {
+		return err
+	}
+	if err := p.out.Flush(); err != nil {
+		return err
+	}
+	p.saySummary()
+	return nil
+}
+
+func (p *pipeline) close() error {
+	err := p.out.Close()
+	if p.record != nil {
+		err = errors.Join(err, p.record.Close())
+	}
+	return err
+}
+
+// sayStarted says how it is attached, and what this kernel cannot tell.
+func (p *pipeline) sayStarted(hooks []tracer.HookReport) {
+	if p.o.quiet {
+		return
+	}
+	fmt.Fprintln(p.stderr, "tcptrace: tracing by tracepoints; Ctrl-C ends it")
+	for _, h := range hooks {
+		if h.Program == "" {
+			fmt.Fprintf(p.stderr, "tcptrace: without %s: %s\n", h.Fact, firstLine(errors.Join(h.Refused...)))
+		}
+	}
+}
+
+// sayLost reports losses while they happen, once a second at most.
+func (p *pipeline) sayLost(now uint64) {
+	if p.tracer == nil {
+		return
+	}
+	lost := p.tracer.Stats().Lost
+	if lost == p.toldLost || now-p.toldLostAt < uint64(time.Second) {
+		return
+	}
+	p.sayLoss(lost)
+	p.toldLost, p.toldLostAt = lost, now
+}
+
+func (p *pipeline) sayLoss(lost uint64) {
+	fmt.Fprintf(p.stderr, "tcptrace: %d events lost so far, the ring was full: raise --ring-size or filter more; timelines concerned are marked\n", lost)
+}
+
+func (p *pipeline) saySummary() {
+	var kernel tracer.Stats
+	if p.tracer != nil {
+		kernel = p.tracer.Stats()
+	}
+	if kernel.Lost != p.toldLost {
+		p.sayLoss(kernel.Lost)
+	}
+	if p.o.quiet {
+		return
+	}
+	s := p.assemble.Stats()
+	var more strings.Builder
+	for _, n := range []struct {
+		n    uint64
+		what string
+	}{
+		{s.Evicted, "timelines written early (--max-timelines)"},
+		{s.Forgotten, "TIME_WAITs not watched (--max-timelines)"},
+		{kernel.Unreadable, "segments not readable"},
+		{kernel.Undecodable, "records not readable"},
+		{kernel.Missed, "program runs missed"},
+	} {
+		if n.n > 0 {
+			fmt.Fprintf(&more, ", %d %s", n.n, n.what)
+		}
+	}
+	fmt.Fprintf(p.stderr, "tcptrace: %d events, %d timelines, %d lost%s\n", p.events, s.Written, kernel.Lost, more.String())
+}
+
+// recordFile is where --record writes to.
+type recordFile struct {
+	*events.Recorder
+	file *os.File
+}
+
+func newRecordFile(path string, clock events.Clock) (*recordFile, error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("record: %w", err)
+	}
+	r, err := events.NewRecorder(f, clock)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("record: %w", err), f.Close())
+	}
+	return &recordFile{r, f}, nil
+}
+
+// Close flushes and closes the file.
+func (r *recordFile) Close() error {
+	if err := errors.Join(r.Flush(), r.file.Close()); err != nil {
+		return fmt.Errorf("record: %w", err)
+	}
+	return nil
+}
+
+func removeOld(path string) error {
+	if path == "" {
+		return nil
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("ready file: %w", err)
+	}
+	return nil
+}
+
+// createReady creates the file whole or not at all.
+func createReady(path string) error {
+	if path == "" {
+		return nil
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".tcptrace-ready-*")
+	if err != nil {
+		return fmt.Errorf("ready file: %w", err)
+	}
+	_, err = fmt.Fprintln(tmp, os.Getpid())
+	err = errors.Join(err, tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("ready file: %w", err), os.Remove(tmp.Name()))
+	}
+	return nil
+}

@@ -1,0 +1,73 @@
+package events
+
+import (
+	"sync/atomic"
+	"unsafe"
+)
+
+// Ring reads a BPF ring buffer where the kernel writes it: its records are not
+// copied. It is for one goroutine. It is shaped like the RawReader that
+// cilium/ebpf has merged but not released, so that this can make way for that.
+//
+// The layout is the kernel's (kernel/bpf/ringbuf.c): a consumer page that we
+// write, a producer page and the data, which is mapped twice in a row so that a
+// record never wraps.
+type Ring struct {
+	consumer, producer *uint64
+	data               []byte // size bytes, and the same again
+	mask               uint64
+	position           uint64 // read up to here; *consumer follows at Commit
+}
+
+// Record header: 32 bits of length and two flags, 32 bits of page offset.
+const (
+	ringHeader  = 8
+	ringBusy    = 1 << 31 // BPF_RINGBUF_BUSY_BIT: still being written
+	ringDiscard = 1 << 30 // BPF_RINGBUF_DISCARD_BIT: thrown away by its writer
+)
+
+// NewRing reads the ring whose pages are mapped at consumer, producer and data.
+// They must stay mapped while the Ring or one of its records is used. data is the double
+// mapping: twice the ring's size, which is a power of two.
+func NewRing(consumer, producer *uint64, data []byte) *Ring {
+	return &Ring{
+		consumer: consumer,
+		producer: producer,
+		data:     data,
+		mask:     uint64(len(data)/2 - 1),
+		position: atomic.LoadUint64(consumer),
+	}
+}
+
+// Next is the next record, in the ring's own memory, or nil where there is none
+// yet. It stays valid until Commit.
+func (r *Ring) Next() []byte {
+	end := atomic.LoadUint64(r.producer)
+	for r.position < end {
+		at := r.position & r.mask
+		// The kernel clears the busy bit with a full barrier after the data is written.
+		head := atomic.LoadUint32((*uint32)(unsafe.Pointer(&r.data[at])))
+		if head&ringBusy != 0 {
+			return nil
+		}
+		n := uint64(head &^ ringDiscard)
+		size := ringHeader + (n+7)&^7
+		if size > uint64(len(r.data)/2) || r.position+size > end {
+			return nil // not a ring that the kernel wrote
+		}
+		r.position += size
+		if head&ringDiscard == 0 {
+			return r.data[at+ringHeader : at+ringHeader+n : at+ringHeader+n]
+		}
+	}
+	return nil
+}
+
+// Commit gives the space of all records read so far back to the kernel.
+func (r *Ring) Commit() { atomic.StoreUint64(r.consumer, r.position) }
+
+// Pending is how many bytes wait to be read.
+func (r *Ring) Pending() uint64 { return atomic.LoadUint64(r.producer) - r.position }
+
+// Size is the ring's size in bytes.
+func (r *Ring) Size() int { return len(r.data) / 2 }

@@ -1,0 +1,381 @@
+package timeline
+
+import (
+	"time"
+
+	"tcptrace/events"
+)
+
+// Times, all as the kernel has them (include/net/tcp.h, net/ipv4/tcp.c) or
+// margins around them.
+const (
+	// timeWaitLen is TCP_TIMEWAIT_LEN, what Linux takes 2MSL for.
+	timeWaitLen = uint64(60 * time.Second)
+	// finTimeout is net.ipv4.tcp_fin_timeout's default: an orphan's stay in FIN_WAIT2.
+	finTimeout = uint64(60 * time.Second)
+	// settle: after CLOSE the reset that goes with it, or an event of another CPU, is still to come.
+	settle = uint64(50 * time.Millisecond)
+	// firstRetry: a SYN or SYN-ACK is repeated after 1 s, then twice as long each time.
+	// Where no repetition came for as long as two of them take, the other side has given up.
+	firstRetry = uint64(time.Second)
+)
+
+// Options of an Assembler.
+type Options struct {
+	// Linger is how long, in ns, a timeline in TIME_WAIT waits for what may still happen before it is written.
+	Linger uint64
+	// WholeTimeWait keeps it until TIME_WAIT has ended.
+	WholeTimeWait bool
+	// MaxLive bounds the timelines that are kept at once; 0 means 65536.
+	MaxLive int
+	// Entries: tell of each entry as it happens, not only of ends.
+	Entries bool
+}
+
+// DefaultMaxLive is Options.MaxLive's default.
+const DefaultMaxLive = 65536
+
+// Stats are running totals.
+type Stats struct {
+	Timelines uint64 // begun
+	Written   uint64 // told as ended
+	Evicted   uint64 // written early because there were too many
+	Forgotten uint64 // TIME_WAITs not watched to their end because there were too many
+}
+
+// Assembler is the state machine: Add events in the order of the ring, Advance
+// when none come, Finish at the end. It is for one goroutine. Each call returns
+// what there is to tell; the slice and what it points to are valid until the next call.
+type Assembler struct {
+	opts Options
+
+	bySock  map[uint64]*Timeline
+	byTuple map[events.Tuple]*Timeline
+	// bySYN finds the other end of a connection by its SYN: the tuple of the end
+	// that sent it, its ISN in place of the namespace.
+	bySYN map[events.Tuple]*Timeline
+	// waits are connections in TIME_WAIT whose timeline was written.
+	waits map[events.Tuple]*timeWait
+
+	// halfOpen and live hold timelines in order of age, oldest first.
+	halfOpen, live list
+	// due timelines, each queue in order of time: all in one have the same delay.
+	settling, lingering, waiting, orphans, strays queue[*Timeline]
+	expiring                                      queue[*timeWait]
+	// nextSweep is when half-open timelines are looked over again.
+	nextSweep uint64
+
+	nextID  uint64
+	now     uint64
+	updates []Update
+	told    []Entry     // what updates point to
+	spent   []*Timeline // told in updates; free at the next call
+	free    []*Timeline
+	stats   Stats
+}
+
+// New is an empty Assembler.
+func New(opts Options) *Assembler {
+	if opts.MaxLive <= 0 {
+		opts.MaxLive = DefaultMaxLive
+	}
+	return &Assembler{
+		opts:    opts,
+		bySock:  make(map[uint64]*Timeline),
+		byTuple: make(map[events.Tuple]*Timeline),
+		bySYN:   make(map[events.Tuple]*Timeline),
+		waits:   make(map[events.Tuple]*timeWait),
+
+		halfOpen: list{of: func(t *Timeline) *links { return &t.track.half }},
+		live:     list{of: func(t *Timeline) *links { return &t.track.live }},
+	}
+}
+
+// Stats are the totals so far.
+func (a *Assembler) Stats() Stats { return a.stats }
+
+// Live is how many timelines are kept at the moment.
+func (a *Assembler) Live() int { return a.live.n }
+
+// Add takes the next event.
+func (a *Assembler) Add(e *events.Event) []Update {
+	a.begin()
+	if now := e.Time(); now > a.now {
+		a.advance(now)
+	}
+	switch e.Kind() {
+	case events.KindState:
+		a.stateChange(e)
+	case events.KindTransmit:
+		a.segment(e, Tx)
+	case events.KindReceive:
+		a.segment(e, Rx)
+	case events.KindDrop:
+		a.drop(e)
+	case events.KindOwner:
+		if t := a.find(e); t != nil {
+			t.setOwner(e)
+		}
+	case events.KindSnapshot:
+		a.snapshot(e)
+	}
+	return a.updates
+}
+
+// Advance says that it is now, though nothing happened: what is due falls due.
+func (a *Assembler) Advance(now uint64) []Update {
+	a.begin()
+	a.advance(now)
+	return a.updates
+}
+
+// Lost takes note that events of an endpoint were lost. Where nothing says which endpoint, it may have been any.
+func (a *Assembler) Lost(l events.Loss) []Update {
+	a.begin()
+	t := a.bySock[l.Sock]
+	if t == nil {
+		t = a.byTuple[l.Tuple]
+	}
+	switch {
+	case t != nil:
+		a.gap(t, l.FirstNS, l.Records)
+	case l.Tuple == events.Tuple{}:
+		for t := a.live.first; t != nil; t = t.track.live.next {
+			a.gap(t, l.FirstNS, 0)
+		}
+	}
+	return a.updates
+}
+
+// gap marks what may be missing; lost 0 means that nobody knows how much.
+func (a *Assembler) gap(t *Timeline, at, lost uint64) {
+	t.Complete = false
+	t.LostEvents += lost
+	a.add(t, Entry{Time: max(at, t.Start), Type: EntryGap, Lost: lost})
+}
+
+// Finish tells of every timeline that is left, closed or not, oldest first.
+func (a *Assembler) Finish(now uint64) []Update {
+	a.begin()
+	a.advance(now)
+	for t := a.live.first; t != nil; t = a.live.first {
+		a.write(t)
+	}
+	return a.updates
+}
+
+func (a *Assembler) begin() {
+	a.updates, a.told = a.updates[:0], a.told[:0]
+	for _, t := range a.spent {
+		*t = Timeline{
+			Entries:  t.Entries[:0],
+			Findings: t.Findings[:0],
+			// A place in a queue from its former life must not count.
+			track: tracking{turn: t.track.turn + 1},
+		}
+		a.free = append(a.free, t)
+	}
+	a.spent = a.spent[:0]
+}
+
+func (a *Assembler) advance(now uint64) {
+	a.now = max(a.now, now)
+	now = a.now
+	for t, ok := a.settling.due(now); ok; t, ok = a.settling.due(now) {
+		a.write(t)
+	}
+	for t, ok := a.lingering.due(now); ok; t, ok = a.lingering.due(now) {
+		a.rememberTimeWait(t)
+		a.write(t)
+	}
+	for t, ok := a.waiting.due(now); ok; t, ok = a.waiting.due(now) {
+		a.endTimeWait(t, t.track.timeWaitEnd)
+		a.write(t)
+	}
+	for t, ok := a.orphans.due(now); ok; t, ok = a.orphans.due(now) {
+		t.track.orphanExpired = true
+		a.setState(t, t.track.due, events.Close, nil)
+		a.close(t, t.track.due)
+	}
+	for w, ok := a.expiring.due(now); ok; w, ok = a.expiring.due(now) {
+		if a.waits[w.tuple] == w {
+			delete(a.waits, w.tuple)
+		}
+	}
+	for t, ok := a.strays.due(now); ok; t, ok = a.strays.due(now) {
+		if t.track.sock == 0 {
+			a.write(t)
+		}
+	}
+	if now >= a.nextSweep {
+		a.nextSweep = now + settle
+		a.expireHalfOpen(now)
+	}
+}
+
+// expireHalfOpen ends server sides that the kernel no longer has: it says
+// nothing when a request sock times out, but its SYN-ACKs stop.
+func (a *Assembler) expireHalfOpen(now uint64) {
+	for t := a.halfOpen.first; t != nil; {
+		next := t.track.half.next
+		if t.track.giveUp != 0 && t.track.giveUp <= now {
+			a.setState(t, t.track.giveUp, events.Close, nil)
+			t.track.timedOut = true
+			a.close(t, t.track.giveUp)
+		}
+		t = next
+	}
+}
+
+// find is the endpoint of an event, by its socket where it has one: the tuple
+// of a socket on the wire may differ from its own (local DNAT), and has no port at first.
+func (a *Assembler) find(e *events.Event) *Timeline {
+	if s := e.Sock(); s != 0 {
+		if t := a.bySock[s]; t != nil {
+			return t
+		}
+	}
+	return a.byTuple[*e.Tuple()]
+}
+
+// open begins a timeline.
+func (a *Assembler) open(e *events.Event, at uint64) *Timeline {
+	for a.live.n >= a.opts.MaxLive {
+		a.evict()
+	}
+	var t *Timeline
+	if n := len(a.free); n > 0 {
+		t, a.free = a.free[n-1], a.free[:n-1]
+	} else {
+		t = &Timeline{Entries: make([]Entry, 0, 16)}
+	}
+	a.nextID++
+	a.stats.Timelines++
+	t.ID = a.nextID
+	t.Start = at
+	t.Netns = e.Tuple().Netns
+	t.Complete = true
+	t.Local, t.Remote = e.Tuple().Local(), e.Tuple().Remote()
+	a.live.push(t)
+	return t
+}
+
+// evict writes the oldest half-open timeline, else the oldest, before its time.
+func (a *Assembler) evict() {
+	t := a.halfOpen.first
+	if t == nil {
+		t = a.live.first
+	}
+	t.Complete = false
+	a.stats.Evicted++
+	a.write(t)
+}
+
+// bind makes the tuple t's; whoever had it is finished.
+func (a *Assembler) bind(t *Timeline, tuple *events.Tuple) {
+	if old := a.byTuple[*tuple]; old != nil && old != t {
+		a.supersede(old)
+	}
+	if t.track.bound {
+		// On the wire by another name than its own: the socket's own stays the timeline's.
+		t.track.alias = *tuple
+		t.track.hasAlias = true
+	} else {
+		t.track.tuple = *tuple
+		t.track.bound = true
+		t.Local, t.Remote = tuple.Local(), tuple.Remote()
+	}
+	a.byTuple[*tuple] = t
+}
+
+// supersede finishes a timeline whose tuple another connection has taken.
+func (a *Assembler) supersede(t *Timeline) {
+	if t.State == events.TimeWait {
+		a.endTimeWait(t, a.now)
+	} else if t.State != events.Close {
+		t.Complete = false // its end was not seen
+	}
+	a.write(t)
+}
+
+func (a *Assembler) bindSock(t *Timeline, sock uint64) {
+	if sock == 0 || t.track.sock == sock {
+		return
+	}
+	if t.track.sock != 0 {
+		delete(a.bySock, t.track.sock)
+	}
+	if old := a.bySock[sock]; old != nil && old != t {
+		// The kernel has reused the memory: the old socket's end was not seen.
+		old.track.sock = 0
+	}
+	t.track.sock = sock
+	a.bySock[sock] = t
+}
+
+func (a *Assembler) releaseSock(t *Timeline) {
+	if t.track.sock != 0 {
+		delete(a.bySock, t.track.sock)
+		t.track.sock = 0
+	}
+}
+
+// write tells that the timeline is ready, and forgets it.
+func (a *Assembler) write(t *Timeline) {
+	a.releaseSock(t)
+	if t.track.bound && a.byTuple[t.track.tuple] == t {
+		delete(a.byTuple, t.track.tuple)
+	}
+	if t.track.hasAlias && a.byTuple[t.track.alias] == t {
+		delete(a.byTuple, t.track.alias)
+	}
+	if t.track.inBySYN && a.bySYN[t.track.synKey] == t {
+		delete(a.bySYN, t.track.synKey)
+	}
+	a.settled(t)
+	a.live.remove(t)
+	t.track.turn++ // out of its queue
+	t.conclude()
+	a.stats.Written++
+	a.updates = append(a.updates, Update{Kind: UpdateEnd, Timeline: t})
+	a.spent = append(a.spent, t)
+}
+
+// settled: the timeline is no longer half-open.
+func (a *Assembler) settled(t *Timeline) {
+	t.track.giveUp = 0
+	a.halfOpen.remove(t)
+}
+
+// add puts an entry where its time belongs, almost always at the end.
+func (a *Assembler) add(t *Timeline, entry Entry) {
+	t.Entries = append(t.Entries, entry)
+	i := len(t.Entries) - 1
+	for ; i > 0 && t.Entries[i-1].Time > entry.Time; i-- {
+		t.Entries[i] = t.Entries[i-1]
+	}
+	t.Entries[i] = entry
+	if a.opts.Entries {
+		a.tell(t, entry)
+	}
+}
+
+// tell makes an update of a copy of the entry: in the timeline it may yet be moved.
+func (a *Assembler) tell(t *Timeline, entry Entry) {
+	a.told = append(a.told, entry)
+	a.updates = append(a.updates, Update{Kind: UpdateEntry, Timeline: t, Entry: &a.told[len(a.told)-1]})
+}
+
+// schedule puts the timeline into a queue, out of whichever it was in.
+func (a *Assembler) schedule(q *queue[*Timeline], t *Timeline, at uint64) {
+	t.track.due = at
+	t.track.turn++
+	q.push(t, at, t.track.turn)
+}
+
+// close: the endpoint has reached CLOSE; only stragglers may follow.
+func (a *Assembler) close(t *Timeline, at uint64) {
+	a.settled(t)
+	t.End = Some(at)
+	a.schedule(&a.settling, t, max(at, a.now)+settle)
+}

@@ -1,0 +1,297 @@
+// Package timeline rebuilds, from the kernel's events, what happened to each
+// TCP endpoint of this host. It is a pure state machine: events in, updates
+// out. It has no clock, does no I/O and starts no goroutine; time comes from
+// the events (and from Advance, where none come).
+package timeline
+
+import (
+	"net/netip"
+
+	"tcptrace/events"
+)
+
+// Maybe is a value that may be unknown. Unknown is never shown as zero.
+type Maybe[T any] struct {
+	Value T
+	Known bool
+}
+
+// Some is a known value.
+func Some[T any](v T) Maybe[T] { return Maybe[T]{Value: v, Known: true} }
+
+// Timeline is the life of one TCP endpoint. All times are nanoseconds of
+// CLOCK_BOOTTIME; all durations are nanoseconds.
+type Timeline struct {
+	// ID is unique in this run and never 0.
+	ID uint64
+	// PeerID is the other end's ID where that end is on this host, else 0.
+	PeerID uint64
+	// Local and Remote are unmapped: an IPv4-mapped socket has IPv4 addresses.
+	Local, Remote netip.AddrPort
+	// Netns is the inode number of the network namespace.
+	Netns uint32
+	Role  Role
+	// Process owns the socket; Source says how that is known.
+	Process Process
+	// ClosedBy is who ended the connection; Side is SideUnknown while open.
+	ClosedBy Closer
+	Start    uint64
+	// End is known once the timeline has ended (for TIME_WAIT: when that ran out).
+	End   Maybe[uint64]
+	State events.State
+	// Complete is false where the start was not seen or an event was lost.
+	Complete bool
+	// LostEvents counts this endpoint's events that found the ring full.
+	LostEvents uint64
+
+	Handshake Handshake
+	Teardown  Teardown
+	Traffic   Traffic
+
+	// Entries are in order of time, ties in the order of the kernel.
+	Entries []Entry
+	// Findings say in words what was unusual.
+	Findings []Finding
+
+	track tracking // what the state machine remembers between events
+}
+
+// Process is who owns a socket.
+type Process struct {
+	PID, UID uint32
+	CgroupID uint64
+	Comm     events.Comm
+	// Source is SourceUnknown where no process is known; the rest is then 0.
+	Source events.OwnerSource
+}
+
+// Closer is who closed.
+type Closer struct {
+	Side Side
+	// PID and Comm are the process that did it, where it was a process of this host; else 0.
+	PID  uint32
+	Comm events.Comm
+}
+
+// Handshake is how the connection came to be.
+type Handshake struct {
+	Kind    HandshakeKind
+	Outcome HandshakeOutcome
+	// Errno is the error that the kernel gave the socket, 0 for none.
+	Errno uint16
+	// DurationNS: client, SYN sent → SYN-ACK received; server, SYN received → third ACK received.
+	DurationNS                        Maybe[uint64]
+	SYNRetransmits, SYNACKRetransmits uint32
+	// AcceptWaitNS: third ACK → accept() returned.
+	AcceptWaitNS        Maybe[uint64]
+	LocalISN, RemoteISN Maybe[uint32]
+	// LocalOptions and RemoteOptions are those of each side's SYN or SYN-ACK.
+	LocalOptions, RemoteOptions Maybe[events.Options]
+}
+
+// Teardown is how the connection ended.
+type Teardown struct {
+	Kind      TeardownKind
+	Initiator Side
+	// DurationNS: first FIN or RST → CLOSE, TIME_WAIT not counted.
+	DurationNS Maybe[uint64]
+	// HalfClosedNS: first FIN → second FIN.
+	HalfClosedNS Maybe[uint64]
+	// TimeWaitNS is how long TIME_WAIT was held; unknown while it is held.
+	TimeWaitNS     Maybe[uint64]
+	FINRetransmits uint32
+	// ResetBy is who sent the first RST; SideUnknown where there was none.
+	ResetBy Side
+	// ResetReason is the kernel's word for why, "" where it has none.
+	ResetReason string
+}
+
+// Traffic is what the connection carried, by the socket's own counters, plus the
+// segments that the kernel sends and receives for it without a socket.
+type Traffic struct {
+	TxBytes, RxBytes       Maybe[uint64] // payload, each byte once
+	TxSegments, RxSegments Maybe[uint64]
+	Retransmits            Maybe[uint64]
+	SRTTNS                 Maybe[uint64]
+}
+
+// EntryType says what an entry of a timeline is.
+type EntryType uint8
+
+const (
+	EntryState EntryType = iota + 1
+	EntrySegment
+	EntryDrop
+	EntryGap
+)
+
+// Entry is one line of a timeline.
+type Entry struct {
+	// Time is nanoseconds of CLOCK_BOOTTIME, not relative.
+	Time uint64
+	Type EntryType
+
+	// EntryState
+	From, To events.State
+	PID      uint32 // the process that caused it, 0 where the kernel did
+	Comm     events.Comm
+
+	// EntrySegment, EntryDrop
+	Dir    Dir
+	Flags  events.Flags
+	Step   Step
+	FINACK bool // a FIN that also acknowledges the peer's FIN ("also": "fin-ack")
+	// Retransmit: its sequence space was sent before.
+	Retransmit bool
+	Seq, Ack   uint32
+	// SeqRel and AckRel are relative to the ISN of the side that owns the number.
+	SeqRel, AckRel Maybe[uint32]
+	Window         uint16
+	WindowScaled   Maybe[uint32] // bytes
+	Len            uint32
+	Options        events.Options
+
+	// EntryDrop
+	DropReason uint32 // enum skb_drop_reason of the running kernel
+
+	// EntryGap
+	Lost uint64
+}
+
+// Finding is something unusual, in words.
+type Finding struct {
+	Code     string
+	Severity Severity
+	Text     string
+}
+
+// Role is the part that the endpoint played.
+type Role uint8
+
+const (
+	RoleUnknown Role = iota
+	RoleClient
+	RoleServer
+	RoleSimultaneous
+)
+
+// Side is an end of the connection.
+type Side uint8
+
+const (
+	SideUnknown Side = iota
+	SideLocal
+	SideRemote
+	SideBoth
+	SideKernel
+)
+
+// Dir is a segment's direction as seen from the endpoint.
+type Dir uint8
+
+const (
+	Tx Dir = iota + 1
+	Rx
+)
+
+// Step is the part that a segment plays in handshake or teardown.
+type Step uint8
+
+const (
+	StepNone Step = iota
+	StepSYN
+	StepSYNACK
+	StepACK // the third of the handshake
+	StepFIN
+	StepFINACK // the ACK of a FIN
+	StepRST
+)
+
+// HandshakeKind is how the connection was opened.
+type HandshakeKind uint8
+
+const (
+	HandshakeUnobserved HandshakeKind = iota
+	HandshakeThreeWay
+	HandshakeSimultaneous
+	HandshakeFastOpen
+	HandshakeSYNCookie
+)
+
+// HandshakeOutcome is what became of it.
+type HandshakeOutcome uint8
+
+const (
+	OutcomeUnobserved HandshakeOutcome = iota
+	OutcomeInProgress
+	OutcomeEstablished
+	OutcomeRefused
+	OutcomeTimedOut
+	OutcomeReset
+	OutcomeUnreachable
+	OutcomeAborted
+)
+
+// TeardownKind is how the connection was closed.
+type TeardownKind uint8
+
+const (
+	TeardownNone TeardownKind = iota
+	TeardownFourWay
+	TeardownThreeSegment
+	TeardownSimultaneous
+	TeardownReset
+	TeardownTimedOut
+	TeardownUnobserved
+)
+
+// Severity of a finding.
+type Severity uint8
+
+const (
+	SeverityNote Severity = iota
+	SeverityWarning
+	SeverityError
+)
+
+// name looks up an enumeration's word, as timeline-format's JSON writes it.
+func name[T ~uint8](names []string, v T) string {
+	if int(v) < len(names) {
+		return names[v]
+	}
+	return "unknown"
+}
+
+func (r Role) String() string {
+	return name([]string{"unknown", "client", "server", "simultaneous"}, r)
+}
+
+func (s Side) String() string {
+	return name([]string{"unknown", "local", "remote", "both", "kernel"}, s)
+}
+
+func (d Dir) String() string { return name([]string{"", "tx", "rx"}, d) }
+
+func (s Step) String() string {
+	return name([]string{"", "syn", "syn-ack", "ack", "fin", "fin-ack", "rst"}, s)
+}
+
+func (t EntryType) String() string {
+	return name([]string{"", "state", "segment", "drop", "gap"}, t)
+}
+
+func (k HandshakeKind) String() string {
+	return name([]string{"unobserved", "three-way", "simultaneous", "fast-open", "syn-cookie"}, k)
+}
+
+func (o HandshakeOutcome) String() string {
+	return name([]string{"unobserved", "in-progress", "established", "refused", "timed-out",
+		"reset", "unreachable", "aborted"}, o)
+}
+
+func (k TeardownKind) String() string {
+	return name([]string{"none", "four-way", "three-segment", "simultaneous", "reset", "timed-out",
+		"unobserved"}, k)
+}
+
+func (s Severity) String() string { return name([]string{"note", "warning", "error"}, s) }

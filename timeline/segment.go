@@ -1,0 +1,442 @@
+package timeline
+
+import (
+	"time"
+
+	"tcptrace/events"
+)
+
+// strayDelay: a segment of no known connection waits this long for its socket to show itself.
+const strayDelay = uint64(time.Second)
+
+// segment takes a segment that TCP of this host sent or received.
+func (a *Assembler) segment(e *events.Event, dir Dir) {
+	flags := e.Header().Flags()
+	t := a.owner(e, dir, flags)
+	if t == nil {
+		return
+	}
+	entry := t.describe(e, dir)
+	if entry.Step == StepSYNACK && dir == Tx {
+		a.synReceived(t, entry.Time)
+	}
+	a.add(t, entry)
+	a.react(t, &entry, e)
+}
+
+// synReceived: this host answers a SYN. The connection is in SYN_RECV since that
+// came; the kernel has only a request sock for it, and announces nothing.
+func (a *Assembler) synReceived(t *Timeline, now uint64) {
+	if t.State != events.Close {
+		return
+	}
+	if at := t.track.remote.synAt; at != 0 {
+		now = at
+	}
+	t.State = events.Listen
+	a.setState(t, now, events.SynRecv, nil)
+}
+
+// owner is the timeline that the segment belongs to, made if need be; nil where
+// the segment was dealt with.
+func (a *Assembler) owner(e *events.Event, dir Dir, flags events.Flags) *Timeline {
+	tuple := e.Tuple()
+	opens := flags.Has(events.SYN) && !flags.Has(events.ACK)
+	t := a.find(e)
+
+	if t != nil && t.track.replacesID != 0 {
+		if flags.Has(events.SYN) {
+			if !opens {
+				a.reuse(t)
+			}
+			return t
+		}
+		return a.giveBack(t, e, dir)
+	}
+	if t != nil && opens && dir == Rx {
+		switch {
+		case t.State == events.TimeWait:
+			// Whether it may have the tuple is for the answer to say.
+			n := a.openServer(e, false)
+			n.track.replacesID, n.track.replaces = t.ID, t
+			return n
+		case t.End.Known:
+			a.supersede(t)
+			t = nil
+		}
+	}
+	if t != nil {
+		if !t.track.bound || (t.track.tuple != *tuple && !t.track.hasAlias) {
+			a.bind(t, tuple)
+			a.endWaitByReuse(tuple, e.Time())
+		}
+		return t
+	}
+	if w := a.waits[*tuple]; w != nil {
+		if opens && dir == Rx {
+			n := a.openServer(e, true)
+			n.track.replacesID = w.id
+			return n
+		}
+		if !opens {
+			a.afterwards(w, e, dir)
+			return nil
+		}
+		a.endWaitByReuse(tuple, e.Time())
+	}
+	switch {
+	case opens && dir == Rx:
+		return a.openServer(e, true)
+	case opens:
+		// Its connect() was not seen.
+		t = a.openBefore(e)
+		t.Role = RoleClient
+		t.State = events.SynSent
+		a.halfOpen.push(t)
+	case flags.Has(events.SYN):
+		t = a.openBefore(e)
+		t.State = events.Close
+		if dir == Rx {
+			t.State = events.SynSent
+		}
+		a.halfOpen.push(t)
+	default:
+		t = a.openBefore(e)
+		a.schedule(&a.strays, t, a.now+strayDelay)
+	}
+	a.bindSock(t, e.Sock())
+	return t
+}
+
+// openServer begins a server's timeline with the SYN that came in.
+func (a *Assembler) openServer(e *events.Event, replace bool) *Timeline {
+	t := a.open(e, e.Time())
+	t.Role = RoleServer
+	t.State = events.Close
+	t.track.server = true
+	a.halfOpen.push(t)
+	if replace {
+		a.bind(t, e.Tuple())
+	} else {
+		t.track.tuple, t.track.bound = *e.Tuple(), true
+		a.byTuple[*e.Tuple()] = t
+	}
+	return t
+}
+
+// react does what the segment means for the connection's state where the kernel
+// does not say it.
+func (a *Assembler) react(t *Timeline, entry *Entry, e *events.Event) {
+	now := entry.Time
+	switch entry.Step {
+	case StepSYN:
+		a.pair(t, entry.Dir, entry.Seq)
+		t.expectAnswer(entry)
+	case StepSYNACK:
+		if entry.Dir == Tx {
+			t.track.cookie = t.track.cookie || e.Notes().Has(events.NoteSYNCookie)
+			t.expectAnswer(entry)
+		}
+	case StepRST:
+		a.resetSeen(t, entry.Dir, now)
+	case StepFIN:
+		if entry.Dir == Rx && t.track.orphanFinWait2 {
+			// The small socket goes from FIN_WAIT2 to TIME_WAIT; the kernel announces nothing.
+			t.track.orphanFinWait2 = false
+			a.enterTimeWait(t, now)
+		} else if entry.Dir == Rx && entry.Retransmit && t.State == events.TimeWait {
+			a.rearmTimeWait(t, now)
+		}
+	}
+	if t.track.countersFinal {
+		t.countExtra(entry.Dir)
+	}
+}
+
+// resetSeen ends what has no socket that would say so.
+func (a *Assembler) resetSeen(t *Timeline, dir Dir, now uint64) {
+	if t.Teardown.ResetBy == SideUnknown {
+		t.Teardown.ResetBy = SideLocal
+		if dir == Rx {
+			t.Teardown.ResetBy = SideRemote
+		}
+	}
+	switch {
+	case t.End.Known || t.track.sock != 0:
+		return
+	case t.State == events.TimeWait:
+		if dir == Rx {
+			a.endTimeWait(t, now)
+			a.schedule(&a.settling, t, now+settle)
+		}
+		return
+	case dir == Rx && t.State == events.SynSent:
+		return // its socket will say
+	}
+	a.setState(t, now, events.Close, nil)
+	a.close(t, now)
+}
+
+// pair links the two ends of a connection on this host by the SYN that both saw.
+func (a *Assembler) pair(t *Timeline, dir Dir, isn uint32) {
+	if t.PeerID != 0 || t.track.inBySYN {
+		return
+	}
+	key := t.track.tuple
+	if dir == Rx {
+		key = key.Reverse()
+	}
+	key.Netns = isn
+	if other := a.bySYN[key]; other != nil && other != t {
+		t.PeerID, other.PeerID = other.ID, t.ID
+		return
+	}
+	t.track.inBySYN, t.track.synKey = true, key
+	a.bySYN[key] = t
+}
+
+// expectAnswer sets when a half-open server side is given up: a repetition comes
+// after twice the time that the last one took.
+func (t *Timeline) expectAnswer(entry *Entry) {
+	if !t.track.server || t.track.established {
+		return
+	}
+	gap := firstRetry
+	if h, _ := t.side(entry.Dir); h.prevSYN != 0 {
+		gap = max(gap, entry.Time-h.prevSYN)
+	}
+	t.track.giveUp = entry.Time + 2*gap + firstRetry
+}
+
+// countExtra counts a segment that the kernel handled without the socket.
+func (t *Timeline) countExtra(dir Dir) {
+	if dir == Tx {
+		t.track.extraTx++
+	} else {
+		t.track.extraRx++
+	}
+}
+
+// reuse: the SYN was granted the tuple of a connection in TIME_WAIT.
+func (a *Assembler) reuse(t *Timeline) {
+	old := t.replaced()
+	t.track.replacesID, t.track.replaces = 0, nil
+	if old != nil {
+		a.endTimeWait(old, t.Start)
+		a.write(old)
+		return
+	}
+	a.endWaitByReuse(&t.track.tuple, t.Start)
+}
+
+func (a *Assembler) endWaitByReuse(tuple *events.Tuple, at uint64) {
+	if w := a.waits[*tuple]; w != nil {
+		t := a.wake(w)
+		a.endWait(w, t, at)
+		a.updates = append(a.updates, Update{Kind: UpdateAddendum, Timeline: t})
+	}
+}
+
+// replaced is the timeline that t would replace, if it still is in TIME_WAIT and unwritten.
+func (t *Timeline) replaced() *Timeline {
+	old := t.track.replaces
+	if old == nil || old.ID != t.track.replacesID || old.State != events.TimeWait {
+		return nil
+	}
+	return old
+}
+
+// giveBack: the SYN was refused the tuple, by an ACK out of TIME_WAIT. What
+// looked like a new connection belongs to the old one.
+func (a *Assembler) giveBack(n *Timeline, e *events.Event, dir Dir) *Timeline {
+	old := n.replaced()
+	w := a.waits[n.track.tuple]
+	if old == nil && w == nil {
+		n.track.replacesID = 0
+		return n
+	}
+	// n leaves no trace.
+	a.settled(n)
+	a.live.remove(n)
+	delete(a.byTuple, n.track.tuple)
+	if n.track.inBySYN && a.bySYN[n.track.synKey] == n {
+		delete(a.bySYN, n.track.synKey)
+	}
+	a.stats.Timelines--
+	a.spent = append(a.spent, n)
+
+	to := old
+	if to == nil {
+		to = a.wake(w)
+	} else {
+		a.byTuple[n.track.tuple] = old
+	}
+	for _, entry := range n.Entries {
+		to.relate(&entry)
+		if old != nil {
+			a.add(old, entry)
+		} else {
+			to.Entries = append(to.Entries, entry)
+		}
+	}
+	if old != nil {
+		return old
+	}
+	to.Entries = append(to.Entries, to.describe(e, dir))
+	a.updates = append(a.updates, Update{Kind: UpdateAddendum, Timeline: to})
+	return nil
+}
+
+// drop takes a segment that the kernel threw away: one that was just told as sent or
+// received, or one that never got so far.
+func (a *Assembler) drop(e *events.Event) {
+	dir := Rx
+	if e.Notes().Has(events.NoteOutbound) {
+		dir = Tx
+	}
+	h := e.Header()
+	t := a.find(e)
+	if t != nil {
+		for i := len(t.Entries) - 1; i >= 0 && i >= len(t.Entries)-8; i-- {
+			s := &t.Entries[i]
+			if s.Type != EntrySegment || s.Dir != dir || s.Seq != h.Seq() || s.Flags != h.Flags() ||
+				s.Ack != h.Ack() || s.Len != e.PayloadLen() {
+				continue
+			}
+			s.Type, s.DropReason = EntryDrop, e.DropReason()
+			t.undo(s)
+			if a.opts.Entries {
+				a.tell(t, *s)
+			}
+			return
+		}
+	}
+	if t = a.owner(e, dir, h.Flags()); t == nil {
+		return
+	}
+	entry := t.describe(e, dir)
+	entry.Type, entry.DropReason = EntryDrop, e.DropReason()
+	t.undo(&entry)
+	a.add(t, entry)
+	if entry.Step == StepSYN {
+		a.pair(t, dir, entry.Seq)
+		t.expectAnswer(&entry)
+	}
+}
+
+// undo takes back what a segment was thought to have achieved.
+func (t *Timeline) undo(s *Entry) {
+	from, to := t.side(s.Dir)
+	switch s.Step {
+	case StepACK:
+		from.owesACK = true
+	case StepFINACK:
+		to.finAcked = false
+	case StepFIN:
+		from.finArrived = false
+		if s.FINACK {
+			to.finAcked = false
+		}
+	case StepRST:
+		t.Teardown.ResetBy = SideUnknown
+	}
+}
+
+// describe makes an entry of a segment: which part it plays, how its numbers
+// relate to the connection's; and remembers what the next ones need.
+func (t *Timeline) describe(e *events.Event, dir Dir) Entry {
+	h := e.Header()
+	entry := Entry{
+		Time:    e.Time(),
+		Type:    EntrySegment,
+		Dir:     dir,
+		Flags:   h.Flags(),
+		Seq:     h.Seq(),
+		Ack:     h.Ack(),
+		Window:  h.Window(),
+		Len:     e.PayloadLen(),
+		Options: h.Options(),
+	}
+	from, to := t.side(dir)
+	f := entry.Flags
+	end := entry.Seq + entry.Len
+	if f.Has(events.SYN) {
+		end++
+		entry.Retransmit = t.synSeen(&entry, from, to)
+	}
+	acks := f.Has(events.ACK) && !f.Has(events.SYN)
+	coversFIN := acks && to.finSent && to.finArrived && !to.finAcked && reached(entry.Ack, to.finEnd)
+	switch {
+	case f.Has(events.RST):
+		entry.Step = StepRST
+	case f.Has(events.SYN | events.ACK):
+		entry.Step = StepSYNACK
+		to.owesACK = true
+	case f.Has(events.SYN):
+		entry.Step = StepSYN
+	case f.Has(events.FIN):
+		end++
+		entry.Step = StepFIN
+		entry.FINACK = coversFIN
+		entry.Retransmit = from.finSent && from.finEnd == end
+		from.finSent, from.finArrived, from.finAcked, from.finEnd = true, true, false, end
+	case acks && from.owesACK && (!to.isnKnown || reached(entry.Ack, to.isn+1)):
+		entry.Step = StepACK
+	case coversFIN:
+		entry.Step = StepFINACK
+	}
+	if entry.Len > 0 && from.nextKnown && reached(from.next, end) {
+		entry.Retransmit = true
+	}
+	if acks {
+		from.owesACK = false
+	}
+	if coversFIN && entry.Step != StepRST {
+		to.finAcked = true
+	}
+	if !f.Has(events.RST) && (!from.nextKnown || reached(end, from.next)) {
+		from.next, from.nextKnown = end, true
+	}
+	t.relate(&entry)
+	return entry
+}
+
+// synSeen learns from a SYN or SYN-ACK, and reports whether it was sent before.
+func (t *Timeline) synSeen(entry *Entry, from, to *half) (retransmit bool) {
+	retransmit = from.synAt != 0 && from.isn == entry.Seq
+	if !retransmit && !t.track.established {
+		from.isn, from.isnKnown = entry.Seq, true
+		from.synAt = entry.Time
+		from.offered = entry.Options
+		from.next, from.nextKnown = entry.Seq+1, true
+	}
+	from.prevSYN, from.lastSYN = from.lastSYN, entry.Time
+	if to.synAt != 0 {
+		// RFC 7323, section 2.2: scaling is on only if both sides offered it, at most 14.
+		scaled := from.offered.Present.Has(events.OptionWScale) && to.offered.Present.Has(events.OptionWScale)
+		for _, h := range []*half{from, to} {
+			h.scaleKnown, h.scale = true, 0
+			if scaled {
+				h.scale = min(h.offered.WScale, 14)
+			}
+		}
+	}
+	return retransmit
+}
+
+// relate fills in the numbers relative to the connection's own.
+func (t *Timeline) relate(entry *Entry) {
+	from, to := t.side(entry.Dir)
+	if from.isnKnown {
+		entry.SeqRel = Some(entry.Seq - from.isn)
+	}
+	if to.isnKnown && entry.Flags.Has(events.ACK) {
+		entry.AckRel = Some(entry.Ack - to.isn)
+	}
+	// RFC 7323, section 2.2: the window of a SYN is never scaled.
+	if entry.Flags.Has(events.SYN) {
+		entry.WindowScaled = Some(uint32(entry.Window))
+	} else if from.scaleKnown {
+		entry.WindowScaled = Some(uint32(entry.Window) << from.scale)
+	}
+}

@@ -1,0 +1,169 @@
+package timeline
+
+import (
+	"golang.org/x/sys/unix"
+
+	"tcptrace/events"
+)
+
+// stateChange takes what the kernel announces and makes of it the states that
+// the connection was in (RFC 9293, section 3.3.2), which is not always the same.
+func (a *Assembler) stateChange(e *events.Event) {
+	now, from, to := e.Time(), e.OldState(), e.NewState()
+
+	if to == events.SynSent {
+		a.connecting(e)
+		return
+	}
+	t := a.find(e)
+	if t != nil && (t.track.countersFinal || t.track.sock != 0 && t.track.sock != e.Sock()) {
+		// Another socket has this tuple now.
+		a.supersede(t)
+		t = nil
+	}
+	if t == nil {
+		t = a.openBefore(e)
+		t.State = from
+	}
+	if !t.track.bound {
+		if e.Tuple().LocalPort != 0 {
+			a.bind(t, e.Tuple())
+		}
+	}
+	a.bindSock(t, e.Sock())
+	t.setOwner(e)
+	t.setCounters(e)
+
+	var by *events.Event // the process whose call this is, not one that a segment interrupted
+	if e.Notes().Has(events.NoteByProcess) {
+		by = e
+	}
+	switch to {
+	case events.SynRecv:
+		t.track.synReceived = t.State == events.SynSent
+		a.setState(t, now, to, nil)
+	case events.Established:
+		t.track.established = true
+		a.settled(t)
+		a.setState(t, now, to, nil)
+	case events.FinWait1, events.LastAck:
+		a.settled(t)
+		t.closedBy(by)
+		a.setState(t, now, to, by)
+	case events.Closing:
+		t.track.visitedClosing = true
+		a.setState(t, now, to, nil)
+	case events.Close:
+		a.closed(t, e, by)
+	default:
+		a.setState(t, now, to, nil)
+	}
+}
+
+// connecting is a client's begin: the local port may still be 0.
+func (a *Assembler) connecting(e *events.Event) {
+	if old := a.bySock[e.Sock()]; old != nil {
+		a.supersede(old)
+	}
+	t := a.open(e, e.Time())
+	t.Role = RoleClient
+	t.State = events.Close
+	a.halfOpen.push(t)
+	a.bindSock(t, e.Sock())
+	if e.Tuple().LocalPort != 0 {
+		a.bind(t, e.Tuple())
+	}
+	t.setOwner(e)
+	a.setState(t, e.Time(), events.SynSent, e)
+}
+
+// closed is the kernel's CLOSE. From FIN_WAIT2 and CLOSING it only means that
+// the big socket is gone: a small one keeps the connection in TIME_WAIT, or, for an
+// orphan whose peer has not closed yet, still in FIN_WAIT2.
+func (a *Assembler) closed(t *Timeline, e, by *events.Event) {
+	now := e.Time()
+	t.track.errno = e.Errno()
+	a.releaseSock(t)
+	t.track.countersFinal = true
+	reset := t.lastIsReset()
+
+	switch from := e.OldState(); {
+	case from == events.Closing && !reset && e.Errno() == 0,
+		from == events.FinWait2 && !reset && e.Notes().Has(events.NoteFINReceived):
+		a.enterTimeWait(t, now)
+	case from == events.FinWait2 && !reset && e.Errno() == 0 && e.Notes().Has(events.NoteOrphan):
+		t.track.orphanFinWait2 = true
+		a.schedule(&a.orphans, t, now+finTimeout)
+	default:
+		// A reset or an error that arrives while a process is at it is not its doing; ss -K is (tcp_abort).
+		if errno := unix.Errno(e.Errno()); reset || errno != 0 && errno != unix.ECONNABORTED {
+			by = nil
+		}
+		if from != events.LastAck && by != nil {
+			t.track.aborted = true
+			t.closedBy(by)
+		} else {
+			by = nil
+		}
+		a.setState(t, now, events.Close, by)
+		a.close(t, now)
+	}
+}
+
+// lastIsReset: the last segment was a RST, so that this is what ended it.
+func (t *Timeline) lastIsReset() bool {
+	for i := len(t.Entries) - 1; i >= 0; i-- {
+		if t.Entries[i].Type == EntrySegment {
+			return t.Entries[i].Step == StepRST
+		}
+	}
+	return false
+}
+
+// closedBy notes the process that closed, the first time.
+func (t *Timeline) closedBy(by *events.Event) {
+	if by == nil || t.ClosedBy.PID != 0 {
+		return
+	}
+	t.ClosedBy.PID, t.ClosedBy.Comm = by.PID(), by.Comm()
+}
+
+// setState adds the change, unless the timeline is in that state already.
+func (a *Assembler) setState(t *Timeline, at uint64, to events.State, by *events.Event) {
+	if t.State == to {
+		return
+	}
+	entry := Entry{Time: at, Type: EntryState, From: t.State, To: to}
+	if by != nil {
+		entry.PID, entry.Comm = by.PID(), by.Comm()
+	}
+	t.State = to
+	a.add(t, entry)
+}
+
+// openBefore begins the timeline of a connection whose own beginning was not seen.
+func (a *Assembler) openBefore(e *events.Event) *Timeline {
+	t := a.open(e, e.Time())
+	t.Complete = false
+	if e.Tuple().LocalPort != 0 {
+		a.bind(t, e.Tuple())
+		if r := a.byTuple[e.Tuple().Reverse()]; r != nil && r != t && r.PeerID == 0 && !r.Complete {
+			t.PeerID, r.PeerID = r.ID, t.ID
+		}
+	}
+	return t
+}
+
+// snapshot is a socket that was there before, or at the end its last counters.
+func (a *Assembler) snapshot(e *events.Event) {
+	t := a.find(e)
+	if t == nil {
+		t = a.openBefore(e)
+		t.State = e.NewState()
+	}
+	a.bindSock(t, e.Sock())
+	t.setOwner(e)
+	if !t.track.countersFinal {
+		t.setCounters(e)
+	}
+}

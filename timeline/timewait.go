@@ -1,0 +1,106 @@
+package timeline
+
+import "tcptrace/events"
+
+// timeWait is the little that is kept of a connection in TIME_WAIT after its
+// timeline was written: enough to tell what still happens to it.
+type timeWait struct {
+	id, start     uint64
+	tuple         events.Tuple
+	local, remote waitHalf
+	expires       uint64
+	turn          uint32
+}
+
+type waitHalf struct {
+	isn, finEnd                    uint32
+	isnKnown, finKnown, scaleKnown bool
+	scale                          uint8
+}
+
+func (w *timeWait) currentTurn() uint32 { return w.turn }
+
+func (a *Assembler) enterTimeWait(t *Timeline, now uint64) {
+	t.track.timeWaitStart, t.track.timeWaitEnd = now, now+timeWaitLen
+	a.setState(t, now, events.TimeWait, nil)
+	a.settled(t)
+	if a.opts.WholeTimeWait {
+		a.schedule(&a.waiting, t, t.track.timeWaitEnd)
+	} else {
+		a.schedule(&a.lingering, t, now+a.opts.Linger)
+	}
+}
+
+// endTimeWait: the timer has run out, or something ended it before.
+func (a *Assembler) endTimeWait(t *Timeline, at uint64) {
+	a.setState(t, at, events.Close, nil)
+	t.Teardown.TimeWaitNS = Some(at - t.track.timeWaitStart)
+	t.End = Some(at)
+}
+
+// rearmTimeWait: a FIN that comes again starts 2MSL anew (tcp_timewait_state_process).
+func (a *Assembler) rearmTimeWait(t *Timeline, now uint64) {
+	t.track.timeWaitEnd = now + timeWaitLen
+	if a.opts.WholeTimeWait {
+		a.schedule(&a.waiting, t, t.track.timeWaitEnd)
+	}
+}
+
+func (a *Assembler) rememberTimeWait(t *Timeline) {
+	keep := func(h *half) waitHalf {
+		return waitHalf{isn: h.isn, isnKnown: h.isnKnown, scale: h.scale, scaleKnown: h.scaleKnown,
+			finEnd: h.finEnd, finKnown: h.finSent}
+	}
+	if len(a.waits) >= 4*a.opts.MaxLive {
+		a.stats.Forgotten++
+		return
+	}
+	w := &timeWait{
+		id: t.ID, start: t.Start, tuple: t.track.tuple,
+		local: keep(&t.track.local), remote: keep(&t.track.remote),
+		expires: t.track.timeWaitEnd,
+	}
+	a.waits[w.tuple] = w
+	a.expiring.push(w, w.expires, w.turn)
+}
+
+// wake makes a timeline of a remembered TIME_WAIT again, to hold what an addendum tells.
+func (a *Assembler) wake(w *timeWait) *Timeline {
+	t := &Timeline{
+		ID: w.id, Start: w.start, Netns: w.tuple.Netns,
+		Local: w.tuple.Local(), Remote: w.tuple.Remote(),
+		State: events.TimeWait,
+	}
+	put := func(h *half, k waitHalf) {
+		*h = half{isn: k.isn, isnKnown: k.isnKnown, scale: k.scale, scaleKnown: k.scaleKnown,
+			finEnd: k.finEnd, finSent: k.finKnown, finArrived: k.finKnown, finAcked: k.finKnown}
+	}
+	put(&t.track.local, w.local)
+	put(&t.track.remote, w.remote)
+	t.track.tuple = w.tuple
+	return t
+}
+
+// afterwards is a segment of a connection whose timeline was written in TIME_WAIT.
+func (a *Assembler) afterwards(w *timeWait, e *events.Event, dir Dir) {
+	t := a.wake(w)
+	entry := t.describe(e, dir)
+	t.Entries = append(t.Entries, entry)
+	switch {
+	case entry.Flags.Has(events.RST) && dir == Rx:
+		// RFC 1337 warns of it; Linux lets a RST end TIME_WAIT unless net.ipv4.tcp_rfc1337 is set.
+		a.endWait(w, t, e.Time())
+	case entry.Flags.Has(events.FIN) && dir == Rx:
+		w.expires = e.Time() + timeWaitLen
+		w.turn++
+		a.expiring.push(w, w.expires, w.turn)
+	}
+	a.updates = append(a.updates, Update{Kind: UpdateAddendum, Timeline: t})
+}
+
+// endWait adds the end of TIME_WAIT to its addendum.
+func (a *Assembler) endWait(w *timeWait, t *Timeline, at uint64) {
+	t.Entries = append(t.Entries, Entry{Time: at, Type: EntryState, From: events.TimeWait, To: events.Close})
+	w.turn++
+	delete(a.waits, w.tuple)
+}

@@ -1,0 +1,106 @@
+package timeline
+
+import "tcptrace/events"
+
+// tracking is what the state machine remembers of a timeline between events.
+type tracking struct {
+	live, half links
+	turn       uint32
+	due        uint64 // when the queue it is in gives it up
+	giveUp     uint64 // when a half-open server side is thought to have ended; 0 never
+
+	sock            uint64 // address of its struct sock, 0 none
+	tuple, alias    events.Tuple
+	synKey          events.Tuple
+	bound, hasAlias bool
+	inBySYN         bool
+	server          bool // its SYN came in
+	synReceived     bool // a SYN came in while SYN_SENT: simultaneous open
+	cookie          bool
+	established     bool
+	visitedClosing  bool
+	timedOut        bool
+	aborted         bool // CLOSE by a process, without a FIN
+
+	local, remote half
+
+	timeWaitStart, timeWaitEnd uint64
+	orphanFinWait2             bool
+	orphanExpired              bool
+	errno                      uint16 // sk_err at CLOSE
+
+	counters      events.Counters
+	countersKnown bool
+	finCounted    bool // the FIN is in Counters.BytesReceived
+	countersFinal bool // later segments are not in the counters
+	extraTx       uint64
+	extraRx       uint64
+
+	// replacesID is the connection in TIME_WAIT whose tuple this SYN asks for; 0 once that is
+	// settled. replaces is its timeline while that has this ID: memory is used again.
+	replacesID uint64
+	replaces   *Timeline
+}
+
+func (t *Timeline) currentTurn() uint32 { return t.track.turn }
+
+// half is what one side has sent.
+type half struct {
+	isn      uint32
+	isnKnown bool
+	// offered are the options of its SYN or SYN-ACK.
+	offered events.Options
+	// scale is the shift count of its windows, 0 unless both sides offered one.
+	scale      uint8
+	scaleKnown bool
+	synAt      uint64
+	prevSYN    uint64 // the SYN or SYN-ACK before the last
+	lastSYN    uint64
+
+	// owesACK: the other side's SYN-ACK came; the next ACK completes the handshake.
+	owesACK bool
+
+	finEnd     uint32 // sequence number after its FIN
+	finSent    bool   // a FIN was sent
+	finArrived bool   // and nothing shows that it was dropped
+	finAcked   bool   // the other side has acknowledged it since it last arrived
+
+	next      uint32 // highest sequence number sent, plus 1
+	nextKnown bool
+}
+
+func (t *Timeline) side(d Dir) (from, to *half) {
+	if d == Tx {
+		return &t.track.local, &t.track.remote
+	}
+	return &t.track.remote, &t.track.local
+}
+
+// reached reports a >= b in sequence space (RFC 9293, section 3.4).
+func reached(a, b uint32) bool { return int32(a-b) >= 0 }
+
+// setOwner believes e's process if it is known better than what was known.
+func (t *Timeline) setOwner(e *events.Event) {
+	source := e.Source()
+	if source == events.SourceUnknown {
+		return
+	}
+	// Who listens, or merely has the socket in its file table, gives way to who uses it.
+	if t.Process.Source != events.SourceUnknown &&
+		(t.Process.Source > events.SourceSnapshot || source <= t.Process.Source) {
+		return
+	}
+	t.Process = Process{
+		PID:      e.PID(),
+		UID:      e.UID(),
+		CgroupID: e.CgroupID(),
+		Comm:     e.Comm(),
+		Source:   source,
+	}
+}
+
+func (t *Timeline) setCounters(e *events.Event) {
+	t.track.counters = e.Counters()
+	t.track.countersKnown = true
+	t.track.finCounted = e.Notes().Has(events.NoteFINReceived)
+}

@@ -1,0 +1,51 @@
+package tracer
+
+import (
+	"strings"
+
+	"github.com/cilium/ebpf/btf"
+)
+
+// dropReasonPrefix is what the names of enum skb_drop_reason begin with, most of them.
+const dropReasonPrefix = "SKB_DROP_REASON_"
+
+// DropReasons are the names of the running kernel's enum skb_drop_reason, without
+// their prefix; nil where it has none (before 5.17). The numbers differ by kernel.
+func (t *Tracer) DropReasons() map[uint32]string { return dropReasons(t.kernel) }
+
+func dropReasons(kernel *btf.Spec) map[uint32]string {
+	var reasons *btf.Enum
+	if err := kernel.TypeByName("skb_drop_reason", &reasons); err != nil {
+		return nil
+	}
+	names := make(map[uint32]string, len(reasons.Values))
+	for _, v := range reasons.Values {
+		names[uint32(v.Value)] = strings.TrimPrefix(v.Name, dropReasonPrefix)
+	}
+	return names
+}
+
+// ignoredDrops is the set of reasons that are no drops: what kfree_skb also frees,
+// and what TCP itself had taken and answered. Bit r%64 of word r/64 (bpf/config.h).
+func ignoredDrops(kernel *btf.Spec) (set [4]uint64) {
+	for reason, name := range dropReasons(kernel) {
+		if int(reason) < len(set)*64 && !isDrop(name) {
+			set[reason/64] |= 1 << (reason % 64)
+		}
+	}
+	return set
+}
+
+// isDrop reports whether a reason means that TCP never got the segment.
+func isDrop(name string) bool {
+	switch name {
+	case "SKB_NOT_DROPPED_YET", "SKB_CONSUMED", "NOT_SPECIFIED",
+		"QUEUE_PURGE", "SOCKET_CLOSE", // a closed socket's queues
+		"NO_SOCKET": // answered with a RST
+		return false
+	case "TCP_CSUM", "TCP_MINTTL":
+		return true
+	}
+	// Sequence, window, state: TCP looked at it and decided.
+	return !strings.HasPrefix(name, "TCP_")
+}
