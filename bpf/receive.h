@@ -112,10 +112,10 @@ static __always_inline int drop(struct sk_buff *skb, __u32 reason)
 	if (!(f->bits & FLOW_LOCAL)) {
 		if (!outbound && !routed_here(skb, s.family))
 			return 0;
-		/* What was held back is this very segment: the drop tells it. */
-		f->bits &= ~FLOW_ARRIVAL;
+		/* Where what was held back is this very segment, the drop tells it. */
+		if (was_told)
+			f->bits &= ~FLOW_ARRIVAL;
 		confirm(f, &s.tuple, wanted_sender(&by));
-		was_told = true;
 	}
 	if (!(f->bits & FLOW_WANTED))
 		return 0;

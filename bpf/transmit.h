@@ -118,6 +118,15 @@ static __always_inline int transmit(struct sk_buff *skb, __u32 ip_offset)
 		return 0;
 	if (s.flags & TCP_SYN && s.flags & TCP_ACK && !READ(skb, sk))
 		e->notes |= NOTE_SYN_COOKIE;
+	if (by.listener) {
+		/* The child is to come, and may never: until then it is the listener's. */
+		struct owner *o = bpf_map_lookup_elem(&owners, &by.listener);
+
+		if (o) {
+			put_owner(e, o);
+			e->owner_source = OWNER_LISTEN;
+		}
+	}
 	submit(e);
 	return 0;
 }

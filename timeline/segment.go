@@ -16,6 +16,7 @@ func (a *Assembler) segment(e *events.Event, dir Dir) {
 	if t == nil {
 		return
 	}
+	t.setOwner(e)
 	entry := t.describe(e, dir)
 	if entry.Step == StepSYNACK && dir == Tx {
 		a.synReceived(t, entry.Time)
@@ -315,6 +316,9 @@ func (a *Assembler) drop(e *events.Event) {
 		return
 	}
 	entry := t.describe(e, dir)
+	if entry.Step == StepSYNACK && dir == Tx {
+		a.synReceived(t, entry.Time)
+	}
 	entry.Type, entry.DropReason = EntryDrop, e.DropReason()
 	t.undo(&entry)
 	a.add(t, entry)
@@ -403,8 +407,12 @@ func (t *Timeline) describe(e *events.Event, dir Dir) Entry {
 
 // synSeen learns from a SYN or SYN-ACK, and reports whether it was sent before.
 func (t *Timeline) synSeen(entry *Entry, from, to *half) (retransmit bool) {
-	retransmit = from.synAt != 0 && from.isn == entry.Seq
-	if !retransmit && !t.track.established {
+	// The SYN-ACK of a simultaneous open sends the SYN again, but is the first of its kind.
+	kind := entry.Flags & (events.SYN | events.ACK)
+	again := from.synAt != 0 && from.isn == entry.Seq
+	retransmit = again && from.synFlags == kind
+	from.synFlags = kind
+	if !again && !t.track.established {
 		from.isn, from.isnKnown = entry.Seq, true
 		from.synAt = entry.Time
 		from.offered = entry.Options

@@ -54,6 +54,7 @@ type half struct {
 	scale      uint8
 	scaleKnown bool
 	synAt      uint64
+	synFlags   events.Flags // SYN, or SYN and ACK: which of them it sent last
 	prevSYN    uint64 // the SYN or SYN-ACK before the last
 	lastSYN    uint64
 

@@ -26,7 +26,6 @@ type Handler interface {
 	Quiet(now uint64) error
 }
 
-
 const (
 	// pollInterval bounds how long an event waits for its reader.
 	pollInterval = 25 * time.Millisecond
