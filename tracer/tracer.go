@@ -23,7 +23,7 @@ import (
 // Causes that a caller can have advice for; errors.Is finds them.
 var (
 	// ErrPermission: the kernel refuses BPF to this process.
-	ErrPermission = errors.New("not permitted to load BPF programs")
+	ErrPermission = errors.New("the kernel does not permit this process to load BPF programs")
 	// ErrNoBTF: the kernel does not describe its types.
 	ErrNoBTF = errors.New("the kernel has no BTF (/sys/kernel/btf/vmlinux)")
 	// ErrNoBPF: the kernel has no BPF, or lacks what is needed of it.
@@ -236,6 +236,15 @@ func (t *Tracer) Close() error {
 	}
 	t.collection.Close()
 	return errors.Join(errs...)
+}
+
+// VerifierLog is what the kernel's verifier said of a program that it refused, "" where err is no such refusal.
+func VerifierLog(err error) string {
+	var v *ebpf.VerifierError
+	if !errors.As(err, &v) {
+		return ""
+	}
+	return fmt.Sprintf("%+v", v)
 }
 
 // NetnsInode is the number by which the kernel knows the network namespace at path.

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/cilium/ebpf"
-
 	"tcptrace/tracer"
 )
 
@@ -55,16 +53,15 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "tcptrace: %s\n", firstLine(err))
-	if h := hint(err); h != "" {
-		fmt.Fprintf(stderr, "tcptrace: %s\n", h)
-	}
-	var verifier *ebpf.VerifierError
-	if errors.As(err, &verifier) && os.Getenv("TCPTRACE_VERIFIER_LOG") != "" {
-		fmt.Fprintf(stderr, "%+v\n", verifier)
+	fmt.Fprintf(stderr, "tcptrace: %s\n", explain(err))
+	if os.Getenv(debugVariable) != "" {
+		fmt.Fprintf(stderr, "%+v\n%s\n", err, tracer.VerifierLog(err))
 	}
 	return exitFailure
 }
+
+// debugVariable, set in the environment, has errors printed whole, the verifier's log included.
+const debugVariable = "TCPTRACE_DEBUG"
 
 // firstLine keeps one line of an error: joined errors have several.
 func firstLine(err error) string {
@@ -72,22 +69,21 @@ func firstLine(err error) string {
 	return line
 }
 
-// hint is what the user can do about an error, "" where nothing is known.
-func hint(err error) string {
-	var verifier *ebpf.VerifierError
+// explain puts the cause of an error and what the user can do about it into one line.
+func explain(err error) string {
 	switch {
 	case errors.Is(err, tracer.ErrPermission) && os.Geteuid() != 0:
-		return "run it as root: sudo tcptrace"
+		return tracer.ErrPermission.Error() + ": run it as root: sudo tcptrace"
 	case errors.Is(err, tracer.ErrPermission):
-		return "the kernel refuses BPF even to root: in a container, give it CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN (or --privileged); else see whether lockdown is on (/sys/kernel/security/lockdown)"
+		return tracer.ErrPermission.Error() + ", even to root: in a container, give it CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN (or --privileged); else see whether lockdown is on (/sys/kernel/security/lockdown)"
 	case errors.Is(err, tracer.ErrNoBTF):
-		return "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of the larger distributions have been since about 2020 (Linux 5.10 or later)"
-	case errors.As(err, &verifier):
-		return "the kernel's verifier refused a program; set TCPTRACE_VERIFIER_LOG=1 for its whole log"
+		return tracer.ErrNoBTF.Error() + ": use one built with CONFIG_DEBUG_INFO_BTF=y, as those of the larger distributions are (Linux 5.11 or later)"
 	case errors.Is(err, tracer.ErrNoBPF):
-		return "tcptrace needs Linux 5.10 or later with CONFIG_BPF_SYSCALL=y"
+		return firstLine(err) + ": tcptrace needs Linux 5.11 or later with CONFIG_BPF_SYSCALL=y"
+	case tracer.VerifierLog(err) != "":
+		return firstLine(err) + ": please report it with what " + debugVariable + "=1 prints"
 	}
-	return ""
+	return firstLine(err)
 }
 
 func version() string {

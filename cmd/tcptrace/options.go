@@ -160,6 +160,9 @@ func (o *options) checkFilter(raw *rawFlags) (err error) {
 		if err != nil || pid == 0 {
 			return usagef("-p %s: not a process id (a number from 1)", s)
 		}
+		if _, err := os.Stat("/proc/" + s); errors.Is(err, os.ErrNotExist) {
+			return usagef("-p %s: there is no such process", s)
+		}
 		t.PIDs = append(t.PIDs, uint32(pid))
 	}
 	if len(t.PIDs) > tracer.MaxPIDs {
