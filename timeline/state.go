@@ -133,6 +133,10 @@ func (a *Assembler) setState(t *Timeline, at uint64, to events.State, by *events
 	if t.State == to {
 		return
 	}
+	if t.State == events.StateUnknown {
+		t.State = to // a change from nobody knows where is none to tell
+		return
+	}
 	entry := Entry{Time: at, Type: EntryState, From: t.State, To: to}
 	if by != nil {
 		entry.PID, entry.Comm = by.PID(), by.Comm()

@@ -7,6 +7,7 @@ import "tcptrace/events"
 type timeWait struct {
 	id, start     uint64
 	tuple         events.Tuple
+	process       Process
 	local, remote waitHalf
 	expires       uint64
 	turn          uint32
@@ -56,7 +57,7 @@ func (a *Assembler) rememberTimeWait(t *Timeline) {
 		return
 	}
 	w := &timeWait{
-		id: t.ID, start: t.Start, tuple: t.track.tuple,
+		id: t.ID, start: t.Start, tuple: t.track.tuple, process: t.Process,
 		local: keep(&t.track.local), remote: keep(&t.track.remote),
 		expires: t.track.timeWaitEnd,
 	}
@@ -69,7 +70,7 @@ func (a *Assembler) wake(w *timeWait) *Timeline {
 	t := &Timeline{
 		ID: w.id, Start: w.start, Netns: w.tuple.Netns,
 		Local: w.tuple.Local(), Remote: w.tuple.Remote(),
-		State: events.TimeWait,
+		State: events.TimeWait, Process: w.process,
 	}
 	put := func(h *half, k waitHalf) {
 		*h = half{isn: k.isn, isnKnown: k.isnKnown, scale: k.scale, scaleKnown: k.scaleKnown,

@@ -1,0 +1,373 @@
+package output
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"tcptrace/events"
+	"tcptrace/timeline"
+)
+
+// Kind is what sort of value a field has.
+type Kind uint8
+
+const (
+	// Object has no value of its own but fields below it.
+	Object Kind = iota + 1
+	// Integer is decimal digits.
+	Integer
+	// Bool is true or false.
+	Bool
+	// Word is one of a few words, an address or a time: printable ASCII that no
+	// format need quote or escape.
+	Word
+	// Words are several, with commas between.
+	Words
+	// Text came from somewhere else and may hold any bytes.
+	Text
+	// Entries are the timeline's, each with EntryFields.
+	Entries
+	// Findings are the timeline's, each with FindingFields.
+	Findings
+)
+
+var kindNames = [...]string{"", "object", "integer", "boolean", "string", "array of strings", "string",
+	"array of objects", "array of objects"}
+
+// String is the type that a value of the kind has in JSON.
+func (k Kind) String() string { return kindNames[k] }
+
+// Source is what a field's value is taken from.
+type Source struct {
+	Timeline *timeline.Timeline
+	// Entry is for EntryFields.
+	Entry *timeline.Entry
+	// Finding is for FindingFields.
+	Finding *timeline.Finding
+	Options *Options
+}
+
+// Field is one fact that the formats can show.
+type Field struct {
+	// Path is the field's place in the JSON object, its parts joined by dots. An
+	// Object precedes the fields below it, which follow one another.
+	Path string
+	Kind Kind
+	// Optional: the value may be unknown. A timeline says so with null, an entry
+	// by leaving the field out.
+	Optional bool
+	// In says which types of entry have the field; for EntryFields only.
+	In EntryTypes
+	// Doc says in a line what it is, with its unit.
+	Doc string
+
+	// value appends the value, raw, or nothing where it is unknown.
+	value func(b []byte, s *Source) []byte
+	// present tells, for an optional Object, whether it is known.
+	present func(s *Source) bool
+}
+
+// Append appends the field's value, not quoted and not escaped, or nothing where
+// it is unknown. Text is hostile: what is made of it must be cleaned.
+func (f *Field) Append(b []byte, s *Source) []byte {
+	if f.value == nil {
+		return b
+	}
+	return f.value(b, s)
+}
+
+// What the JSON objects name themselves.
+const (
+	timelineSchema = "tcptrace.timeline/1"
+	addendumSchema = "tcptrace.addendum/1"
+)
+
+var idField = Field{Path: "id", Kind: Word, Doc: "unique in one run; the same socket never has two, two sockets never share one",
+	value: func(b []byte, s *Source) []byte { return strconv.AppendUint(b, s.Timeline.ID, 10) }}
+
+var entriesField = Field{Path: "timeline", Kind: Entries, Doc: "state changes and control segments, in order of time"}
+
+// AddendumFields are what is written about a timeline after it was.
+var AddendumFields = []Field{
+	{Path: "schema", Kind: Word, Doc: "`" + addendumSchema + "`",
+		value: func(b []byte, _ *Source) []byte { return append(b, addendumSchema...) }},
+	idField,
+	entriesField,
+}
+
+// TimelineFields are all facts of a timeline, in the order in which they are shown.
+var TimelineFields = slices.Concat(startFields,
+	offered("handshake.local_options", "what this end's SYN or SYN-ACK offered",
+		func(h *timeline.Handshake) *timeline.Maybe[events.Options] { return &h.LocalOptions }),
+	offered("handshake.remote_options", "what the other end's SYN or SYN-ACK offered",
+		func(h *timeline.Handshake) *timeline.Maybe[events.Options] { return &h.RemoteOptions }),
+	endFields)
+
+var startFields = []Field{
+	{Path: "schema", Kind: Word, Doc: "`" + timelineSchema + "`",
+		value: func(b []byte, _ *Source) []byte { return append(b, timelineSchema...) }},
+	idField,
+	{Path: "peer_id", Kind: Word, Optional: true, Doc: "`id` of the other end's timeline, where both ends are on this host",
+		value: func(b []byte, s *Source) []byte { return appendNonZero(b, s.Timeline.PeerID) }},
+	{Path: "community_id", Kind: Word, Optional: true, Doc: "Community ID v1, seed 0; null while a port is not known",
+		value: func(b []byte, s *Source) []byte {
+			return appendCommunityID(b, s.Timeline.Local, s.Timeline.Remote)
+		}},
+	{Path: "family", Kind: Word, Optional: true, Doc: "`ipv4` or `ipv6`, as on the wire: an IPv4-mapped socket is `ipv4`",
+		value: func(b []byte, s *Source) []byte { return appendFamily(b, s.Timeline, "ipv4", "ipv6") }},
+	{Path: "local", Kind: Object, Doc: "this end"},
+	{Path: "local.ip", Kind: Word, Optional: true, Doc: "address",
+		value: func(b []byte, s *Source) []byte { return appendAddr(b, s.Timeline.Local.Addr()) }},
+	{Path: "local.port", Kind: Integer, Optional: true, Doc: "port; null where none was chosen yet",
+		value: func(b []byte, s *Source) []byte { return appendNonZero(b, s.Timeline.Local.Port()) }},
+	{Path: "remote", Kind: Object, Doc: "the other end"},
+	{Path: "remote.ip", Kind: Word, Optional: true, Doc: "address",
+		value: func(b []byte, s *Source) []byte { return appendAddr(b, s.Timeline.Remote.Addr()) }},
+	{Path: "remote.port", Kind: Integer, Optional: true, Doc: "port",
+		value: func(b []byte, s *Source) []byte { return appendNonZero(b, s.Timeline.Remote.Port()) }},
+	{Path: "netns", Kind: Integer, Optional: true, Doc: "inode number of the network namespace",
+		value: func(b []byte, s *Source) []byte { return appendNonZero(b, s.Timeline.Netns) }},
+	{Path: "role", Kind: Word, Doc: "`client`, `server`, `simultaneous` or `unknown`",
+		value: func(b []byte, s *Source) []byte { return append(b, s.Timeline.Role.String()...) }},
+
+	{Path: "process", Kind: Object, Optional: true, Doc: "who owns the socket, not who was on the CPU",
+		present: func(s *Source) bool { return s.Timeline.Process.Source != events.SourceUnknown }},
+	{Path: "process.pid", Kind: Integer, Doc: "process ID in the initial pid namespace",
+		value: func(b []byte, s *Source) []byte { return appendUint(b, s.Timeline.Process.PID) }},
+	{Path: "process.comm", Kind: Text, Optional: true, Doc: "the process's name, at most 15 bytes; a byte that is not UTF-8 becomes U+FFFD",
+		value: func(b []byte, s *Source) []byte { return appendComm(b, &s.Timeline.Process.Comm) }},
+	{Path: "process.uid", Kind: Integer, Doc: "user ID in the initial user namespace",
+		value: func(b []byte, s *Source) []byte { return appendUint(b, s.Timeline.Process.UID) }},
+	{Path: "process.cgroup", Kind: Text, Optional: true, Doc: "path of its cgroup v2, below the mount point",
+		value: func(b []byte, s *Source) []byte {
+			if s.Options.Cgroup == nil || s.Timeline.Process.CgroupID == 0 {
+				return b
+			}
+			return append(b, s.Options.Cgroup(s.Timeline.Process.CgroupID)...)
+		}},
+	{Path: "process.source", Kind: Word, Doc: "how the owner is known: `connect`, `accept`, `listen`, `io` or `snapshot`",
+		value: func(b []byte, s *Source) []byte { return append(b, s.Timeline.Process.Source.String()...) }},
+
+	{Path: "closed_by", Kind: Object, Optional: true, Doc: "who ended the connection; null while it is open",
+		present: func(s *Source) bool { return s.Timeline.ClosedBy.Side != timeline.SideUnknown }},
+	{Path: "closed_by.side", Kind: Word, Doc: "`local`, `remote`, `both` or `kernel`",
+		value: func(b []byte, s *Source) []byte { return append(b, s.Timeline.ClosedBy.Side.String()...) }},
+	{Path: "closed_by.pid", Kind: Integer, Optional: true, Doc: "the process of this host that did it",
+		value: func(b []byte, s *Source) []byte { return appendNonZero(b, s.Timeline.ClosedBy.PID) }},
+	{Path: "closed_by.comm", Kind: Text, Optional: true, Doc: "its name",
+		value: func(b []byte, s *Source) []byte {
+			if s.Timeline.ClosedBy.PID == 0 {
+				return b
+			}
+			return appendComm(b, &s.Timeline.ClosedBy.Comm)
+		}},
+
+	{Path: "start", Kind: Word, Doc: "wall-clock time of the first event, RFC 3339, nanoseconds, UTC",
+		value: func(b []byte, s *Source) []byte {
+			return appendTime(b, s.Options.Clock.Wall(s.Timeline.Start))
+		}},
+	{Path: "end", Kind: Word, Optional: true, Doc: "when it ended, TIME_WAIT included; null where it is still open or in TIME_WAIT",
+		value: func(b []byte, s *Source) []byte {
+			if !s.Timeline.End.Known {
+				return b
+			}
+			return appendTime(b, s.Options.Clock.Wall(s.Timeline.End.Value))
+		}},
+	{Path: "duration_ns", Kind: Integer, Optional: true, Doc: "`start` → `end`, nanoseconds",
+		value: func(b []byte, s *Source) []byte {
+			if !s.Timeline.End.Known {
+				return b
+			}
+			return strconv.AppendInt(b, int64(s.Timeline.End.Value-s.Timeline.Start), 10)
+		}},
+	{Path: "state", Kind: Word, Optional: true, Doc: "the last state known, by the kernel's name without `TCP_`",
+		value: func(b []byte, s *Source) []byte { return appendState(b, s.Timeline.State) }},
+	{Path: "complete", Kind: Bool, Doc: "false where the start was not seen, or an event of this timeline was lost",
+		value: func(b []byte, s *Source) []byte { return strconv.AppendBool(b, s.Timeline.Complete) }},
+	{Path: "lost_events", Kind: Integer, Doc: "events of this timeline that found the ring buffer full",
+		value: func(b []byte, s *Source) []byte { return strconv.AppendUint(b, s.Timeline.LostEvents, 10) }},
+
+	{Path: "handshake", Kind: Object, Doc: "how the connection came to be"},
+	{Path: "handshake.kind", Kind: Word, Doc: "`three-way`, `simultaneous`, `fast-open`, `syn-cookie` or `unobserved`",
+		value: func(b []byte, s *Source) []byte { return append(b, s.Timeline.Handshake.Kind.String()...) }},
+	{Path: "handshake.outcome", Kind: Word, Doc: "`established`, `refused`, `timed-out`, `reset`, `unreachable`, `aborted`, `in-progress` or `unobserved`",
+		value: func(b []byte, s *Source) []byte { return append(b, s.Timeline.Handshake.Outcome.String()...) }},
+	{Path: "handshake.errno", Kind: Word, Optional: true, Doc: "name of the error that the kernel gave the socket",
+		value: func(b []byte, s *Source) []byte { return appendErrno(b, s.Timeline.Handshake.Errno) }},
+	{Path: "handshake.duration_ns", Kind: Integer, Optional: true, Doc: "client: SYN sent → SYN-ACK received; server: SYN received → third ACK received; nanoseconds",
+		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Handshake.DurationNS) }},
+	{Path: "handshake.syn_retransmits", Kind: Integer, Doc: "SYNs sent again",
+		value: func(b []byte, s *Source) []byte { return appendUint(b, s.Timeline.Handshake.SYNRetransmits) }},
+	{Path: "handshake.synack_retransmits", Kind: Integer, Doc: "SYN-ACKs sent again",
+		value: func(b []byte, s *Source) []byte { return appendUint(b, s.Timeline.Handshake.SYNACKRetransmits) }},
+	{Path: "handshake.accept_wait_ns", Kind: Integer, Optional: true, Doc: "server: third ACK → accept() returned, nanoseconds",
+		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Handshake.AcceptWaitNS) }},
+	{Path: "handshake.local_isn", Kind: Integer, Optional: true, Doc: "this end's initial sequence number",
+		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Handshake.LocalISN) }},
+	{Path: "handshake.remote_isn", Kind: Integer, Optional: true, Doc: "the other end's initial sequence number",
+		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Handshake.RemoteISN) }},
+}
+
+// endFields follow the options of both sides.
+var endFields = []Field{
+	{Path: "teardown", Kind: Object, Doc: "how the connection ended"},
+	{Path: "teardown.kind", Kind: Word, Doc: "`four-way`, `three-segment`, `simultaneous`, `reset`, `timed-out`, `none` or `unobserved`",
+		value: func(b []byte, s *Source) []byte { return append(b, s.Timeline.Teardown.Kind.String()...) }},
+	{Path: "teardown.initiator", Kind: Word, Optional: true, Doc: "`local`, `remote` or `both`",
+		value: func(b []byte, s *Source) []byte { return appendSide(b, s.Timeline.Teardown.Initiator) }},
+	{Path: "teardown.duration_ns", Kind: Integer, Optional: true, Doc: "first FIN or RST → CLOSE, TIME_WAIT not counted, nanoseconds",
+		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Teardown.DurationNS) }},
+	{Path: "teardown.half_closed_ns", Kind: Integer, Optional: true, Doc: "first FIN → second FIN, nanoseconds",
+		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Teardown.HalfClosedNS) }},
+	{Path: "teardown.time_wait_ns", Kind: Integer, Optional: true, Doc: "how long TIME_WAIT was held, on the side that held it, nanoseconds; null while it is held",
+		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Teardown.TimeWaitNS) }},
+	{Path: "teardown.fin_retransmits", Kind: Integer, Doc: "FINs sent again",
+		value: func(b []byte, s *Source) []byte { return appendUint(b, s.Timeline.Teardown.FINRetransmits) }},
+	{Path: "teardown.reset", Kind: Object, Optional: true, Doc: "the first RST; null where there was none",
+		present: func(s *Source) bool { return s.Timeline.Teardown.ResetBy != timeline.SideUnknown }},
+	{Path: "teardown.reset.by", Kind: Word, Doc: "`local` or `remote`",
+		value: func(b []byte, s *Source) []byte { return appendSide(b, s.Timeline.Teardown.ResetBy) }},
+	{Path: "teardown.reset.reason", Kind: Text, Optional: true, Doc: "the kernel's word for why",
+		value: func(b []byte, s *Source) []byte { return append(b, s.Timeline.Teardown.ResetReason...) }},
+
+	{Path: "traffic", Kind: Object, Doc: "what it carried, by the socket's own counters"},
+	{Path: "traffic.tx_bytes", Kind: Integer, Optional: true, Doc: "payload sent, each byte once",
+		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Traffic.TxBytes) }},
+	{Path: "traffic.rx_bytes", Kind: Integer, Optional: true, Doc: "payload received, each byte once",
+		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Traffic.RxBytes) }},
+	{Path: "traffic.tx_segments", Kind: Integer, Optional: true, Doc: "segments sent",
+		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Traffic.TxSegments) }},
+	{Path: "traffic.rx_segments", Kind: Integer, Optional: true, Doc: "segments received",
+		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Traffic.RxSegments) }},
+	{Path: "traffic.retransmits", Kind: Integer, Optional: true, Doc: "segments sent again",
+		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Traffic.Retransmits) }},
+	{Path: "traffic.srtt_ns", Kind: Integer, Optional: true, Doc: "smoothed round-trip time, nanoseconds",
+		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Traffic.SRTTNS) }},
+
+	entriesField,
+	{Path: "findings", Kind: Findings, Doc: "what was unusual"},
+}
+
+// FindingFields are those of each of a timeline's findings.
+var FindingFields = []Field{
+	{Path: "code", Kind: Text, Doc: "stable name",
+		value: func(b []byte, s *Source) []byte { return append(b, s.Finding.Code...) }},
+	{Path: "severity", Kind: Word, Doc: "`note`, `warning` or `error`",
+		value: func(b []byte, s *Source) []byte { return append(b, s.Finding.Severity.String()...) }},
+	{Path: "text", Kind: Text, Doc: "a sentence for people",
+		value: func(b []byte, s *Source) []byte { return append(b, s.Finding.Text...) }},
+}
+
+// offered are the fields of what a side offered in its handshake.
+func offered(path, doc string, of func(*timeline.Handshake) *timeline.Maybe[events.Options]) []Field {
+	options := func(s *Source) *events.Options { return &of(&s.Timeline.Handshake).Value }
+	has := func(name string, option events.OptionSet, doc string) Field {
+		return Field{Path: path + "." + name, Kind: Bool, Doc: doc,
+			value: func(b []byte, s *Source) []byte {
+				return strconv.AppendBool(b, options(s).Present.Has(option))
+			}}
+	}
+	return []Field{
+		{Path: path, Kind: Object, Optional: true, Doc: doc + "; null where that was not seen",
+			present: func(s *Source) bool { return of(&s.Timeline.Handshake).Known }},
+		{Path: path + ".mss", Kind: Integer, Optional: true, Doc: "maximum segment size, bytes; null where not offered",
+			value: func(b []byte, s *Source) []byte { return appendMSS(b, options(s)) }},
+		{Path: path + ".wscale", Kind: Integer, Optional: true, Doc: "window scale, shift count as sent; null where not offered",
+			value: func(b []byte, s *Source) []byte { return appendWScale(b, options(s)) }},
+		has("sack_permitted", events.OptionSACKPermitted, "selective acknowledgments"),
+		has("timestamps", events.OptionTimestamps, "timestamps"),
+		has("fast_open", events.OptionFastOpen, "TCP Fast Open, with or without a cookie"),
+	}
+}
+
+func appendUint[T ~uint16 | ~uint32 | ~uint64](b []byte, v T) []byte {
+	return strconv.AppendUint(b, uint64(v), 10)
+}
+
+// appendNonZero is for numbers of which 0 means unknown.
+func appendNonZero[T ~uint16 | ~uint32 | ~uint64](b []byte, v T) []byte {
+	if v == 0 {
+		return b
+	}
+	return strconv.AppendUint(b, uint64(v), 10)
+}
+
+func appendMaybe[T ~uint32 | ~uint64](b []byte, v timeline.Maybe[T]) []byte {
+	if !v.Known {
+		return b
+	}
+	return strconv.AppendUint(b, uint64(v.Value), 10)
+}
+
+func appendAddr(b []byte, a netip.Addr) []byte {
+	if !a.IsValid() {
+		return b
+	}
+	return a.AppendTo(b)
+}
+
+func appendFamily(b []byte, t *timeline.Timeline, v4, v6 string) []byte {
+	a := t.Remote.Addr()
+	if !a.IsValid() {
+		a = t.Local.Addr()
+	}
+	switch {
+	case a.Is4():
+		return append(b, v4...)
+	case a.IsValid():
+		return append(b, v6...)
+	}
+	return b
+}
+
+func appendComm(b []byte, c *events.Comm) []byte {
+	for i, x := range c {
+		if x == 0 {
+			return append(b, c[:i]...)
+		}
+	}
+	return append(b, c[:]...)
+}
+
+func appendState(b []byte, s events.State) []byte {
+	if s == events.StateUnknown {
+		return b
+	}
+	return append(b, s.String()...)
+}
+
+func appendSide(b []byte, s timeline.Side) []byte {
+	if s == timeline.SideUnknown {
+		return b
+	}
+	return append(b, s.String()...)
+}
+
+// appendErrno appends the error's name, or ERRNO_ and its number where it has none.
+func appendErrno(b []byte, errno uint16) []byte {
+	if errno == 0 {
+		return b
+	}
+	if name := unix.ErrnoName(syscall.Errno(errno)); name != "" {
+		return append(b, name...)
+	}
+	return appendUint(append(b, "ERRNO_"...), errno)
+}
+
+func appendMSS(b []byte, o *events.Options) []byte {
+	if !o.Present.Has(events.OptionMSS) {
+		return b
+	}
+	return appendUint(b, o.MSS)
+}
+
+func appendWScale(b []byte, o *events.Options) []byte {
+	if !o.Present.Has(events.OptionWScale) {
+		return b
+	}
+	return strconv.AppendUint(b, uint64(o.WScale), 10)
+}
