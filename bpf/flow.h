@@ -12,7 +12,7 @@
 #include "record.h"
 #include "segment.h"
 
-/* Two sightings of one skb within this time are one segment on two devices (bond over NIC, bridge over port). */
+/* Sightings of an skb on two devices within this time are one segment (bond over NIC, bridge over port). */
 #define SAME_SEGMENT_NS 1000000
 
 /* a >= b, in sequence space (RFC 9293, section 3.4) */
@@ -46,12 +46,21 @@ static __always_inline bool controls(struct flow *f, const struct segment *s)
 			bits &= ~fin_bit;
 			told = true;
 		}
+		/* SYN-ACKs and their ACKs may cross: each of the ACKs says the same. */
+		if (bits & FLOW_SYNACK_AGAIN && !s->payload_len &&
+		    s->seq == (s->outbound ? f->local_isn : f->remote_isn) + 1 &&
+		    s->ack == (s->outbound ? f->remote_isn : f->local_isn) + 1)
+			told = true;
 	}
 	if (s->flags & TCP_SYN) {
-		if (s->outbound)
-			f->local_isn = s->seq;
-		if (s->flags & TCP_ACK)
+		__u32 *isn = s->outbound ? &f->local_isn : &f->remote_isn;
+
+		if (s->flags & TCP_ACK) {
 			bits |= s->outbound ? FLOW_DUE_ACK : FLOW_OWES_ACK;
+			if (*isn == s->seq)
+				bits |= FLOW_SYNACK_AGAIN;
+		}
+		*isn = s->seq;
 	}
 	if (s->flags & TCP_FIN) {
 		if (s->outbound) {
@@ -73,12 +82,21 @@ static __always_inline bool is_last(const struct flow *f, struct sk_buff *skb, c
 	       f->last_outbound == s->outbound;
 }
 
+/* An skb's memory is soon used again: on one device, even the same numbers are another segment. */
+static __always_inline bool seen_above(const struct flow *f, struct sk_buff *skb,
+				       const struct segment *s, __u64 now)
+{
+	return is_last(f, skb, s) && now - f->last_ns < SAME_SEGMENT_NS &&
+	       READ(skb, dev, ifindex) != f->last_ifindex;
+}
+
 static __always_inline void remember_last(struct flow *f, struct sk_buff *skb,
 					  const struct segment *s, __u64 now)
 {
 	f->last_skb = (__u64)skb;
 	f->last_ns = now;
 	f->last_seq = s->seq;
+	f->last_ifindex = READ(skb, dev, ifindex);
 	f->last_flags = s->flags;
 	f->last_outbound = s->outbound;
 }

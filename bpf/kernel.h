@@ -122,6 +122,7 @@ struct tcp_sock {
 } KERNEL_STRUCT;
 
 struct net_device {
+	int ifindex;
 	possible_net_t nd_net;
 } KERNEL_STRUCT;
 

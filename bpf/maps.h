@@ -40,6 +40,8 @@ enum flow_bit {
 	FLOW_DUE_FINACK = 1 << 5,
 	/* arrival holds a segment that awaits FLOW_LOCAL. */
 	FLOW_ARRIVAL = 1 << 6,
+	/* The SYN-ACK was repeated: so may be the ACK that answers it. */
+	FLOW_SYNACK_AGAIN = 1 << 7,
 };
 
 /* A received segment that is told only if TCP of this host reacts to it. */
@@ -63,11 +65,13 @@ struct flow {
 	__u64 last_ns;
 	__u64 listener; /* struct sock * that the SYN-ACK was sent for */
 	__u32 last_seq;
+	__u32 last_ifindex;
 	__u8 last_flags;
 	__u8 last_outbound;
 	__u8 bits;	/* enum flow_bit */
 	__u8 last_bits; /* bits before the last control segment, should that be dropped */
 	__u32 local_isn;
+	__u32 remote_isn;
 	__u32 local_fin_end;  /* sequence number after the FIN that was sent */
 	__u32 remote_fin_end; /* sequence number after the FIN that was received */
 	__u32 pad;

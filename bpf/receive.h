@@ -36,7 +36,7 @@ static __always_inline int receive(struct sk_buff *skb, __u32 ip_offset)
 	}
 	if (!(f->bits & FLOW_WANTED))
 		return 0;
-	if (is_last(f, skb, &s) && now - f->last_ns < SAME_SEGMENT_NS)
+	if (seen_above(f, skb, &s, now))
 		return 0;
 	if (!controls(f, &s) && !all_segments)
 		return 0;

@@ -107,7 +107,7 @@ static __always_inline int transmit(struct sk_buff *skb, __u32 ip_offset)
 		return 0;
 
 	__u64 now = bpf_ktime_get_boot_ns();
-	if (is_last(f, skb, &s) && now - f->last_ns < SAME_SEGMENT_NS)
+	if (seen_above(f, skb, &s, now))
 		return 0;
 	if (!controls(f, &s) && !all_segments)
 		return 0;

@@ -384,7 +384,8 @@ func (t *Timeline) describe(e *events.Event, dir Dir) Entry {
 		entry.FINACK = coversFIN
 		entry.Retransmit = from.finSent && from.finEnd == end
 		from.finSent, from.finArrived, from.finAcked, from.finEnd = true, true, false, end
-	case acks && from.owesACK && (!to.isnKnown || reached(entry.Ack, to.isn+1)):
+	case acks && from.owesACK && (!to.isnKnown || reached(entry.Ack, to.isn+1)),
+		acks && to.synAgain && entry.Len == 0 && entry.Seq == from.isn+1 && entry.Ack == to.isn+1:
 		entry.Step = StepACK
 	case coversFIN:
 		entry.Step = StepFINACK
@@ -411,6 +412,7 @@ func (t *Timeline) synSeen(entry *Entry, from, to *half) (retransmit bool) {
 	kind := entry.Flags & (events.SYN | events.ACK)
 	again := from.synAt != 0 && from.isn == entry.Seq
 	retransmit = again && from.synFlags == kind
+	from.synAgain = from.synAgain || retransmit
 	from.synFlags = kind
 	if !again && !t.track.established {
 		from.isn, from.isnKnown = entry.Seq, true

@@ -55,7 +55,8 @@ type half struct {
 	scaleKnown bool
 	synAt      uint64
 	synFlags   events.Flags // SYN, or SYN and ACK: which of them it sent last
-	prevSYN    uint64 // the SYN or SYN-ACK before the last
+	synAgain   bool         // and more than once
+	prevSYN    uint64       // the SYN or SYN-ACK before the last
 	lastSYN    uint64
 
 	// owesACK: the other side's SYN-ACK came; the next ACK completes the handshake.

@@ -1,0 +1,266 @@
+package endtoend
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"tcptrace/internal/lab"
+	"tcptrace/internal/schema"
+)
+
+func TestMain(m *testing.M) {
+	if child := os.Getenv(childVariable); child != "" {
+		runChild(child)
+		return
+	}
+	code := m.Run()
+	lab.CleanUp()
+	os.Exit(code)
+}
+
+// The kernel's numbers of states that tests wait for (include/net/tcp_states.h).
+const (
+	tcpFinWait2 = 5
+	tcpTimeWait = 6
+	tcpListen   = 10
+)
+
+const serverPort, clientPort = 8080, 40000
+
+// env is a network with a tracer and captures running, and a listener on the server.
+type env struct {
+	t        testing.TB
+	net      *lab.Network
+	family   string
+	listener *socket
+	// server is the listener's address.
+	server, client netip.Addr
+
+	tracer                       *lab.Tracer
+	clientCapture, serverCapture *lab.Capture
+}
+
+// families of sockets; a mapped one is AF_INET6 with IPv4 on the wire.
+var families = []string{"v4", "v6", "mapped"}
+
+func newEnv(t *testing.T, n *lab.Network, family string, tracerArgs ...string) *env {
+	t.Helper()
+	e := &env{t: t, net: n, family: family, client: n.Client4, server: n.Server4}
+	if family == "v6" {
+		e.client, e.server = n.Client6, n.Server6
+	}
+	if tracerArgs == nil {
+		tracerArgs = []string{"-N", n.Client.Path(), "-N", n.Server.Path()}
+	}
+	e.clientCapture = n.Client.StartCapture(n.ClientDev)
+	if n.Server != n.Client {
+		e.serverCapture = n.Server.StartCapture(n.ServerDev)
+	}
+	e.tracer = lab.StartTracer(t, tracerArgs...)
+	return e
+}
+
+func (e *env) listen() {
+	e.t.Helper()
+	s, domain := newSocket(e.t, e.net.Server, e.family)
+	e.listener = s
+	if domain == unix.AF_INET6 {
+		s.option(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0)
+	}
+	s.must("bind", unix.Bind(s.fd, sockaddr(netip.AddrPortFrom(anyOf(domain), serverPort), domain)))
+	s.must("listen", unix.Listen(s.fd, 512))
+}
+
+func anyOf(domain int) netip.Addr {
+	if domain == unix.AF_INET {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}
+
+// socketAt is a socket bound to an address, port 0 to none.
+func (e *env) socketAt(h *lab.Host, addr netip.Addr, port uint16) *socket {
+	e.t.Helper()
+	s, domain := newSocket(e.t, h, e.family)
+	if port != 0 {
+		s.must("bind", unix.Bind(s.fd, sockaddr(netip.AddrPortFrom(addr, port), domain)))
+	}
+	return s
+}
+
+func (e *env) connect(s *socket, to netip.Addr, port uint16) error {
+	domain := unix.AF_INET6
+	if e.family == "v4" {
+		domain = unix.AF_INET
+	}
+	return unix.Connect(s.fd, sockaddr(netip.AddrPortFrom(to, port), domain))
+}
+
+// dial connects a client from clientPort.
+func (e *env) dial() *socket {
+	e.t.Helper()
+	s := e.socketAt(e.net.Client, e.client, clientPort)
+	if err := e.connect(s, e.server, serverPort); err != nil {
+		e.t.Fatalf("connect: %v", err)
+	}
+	return s
+}
+
+func (e *env) accept() *socket {
+	e.t.Helper()
+	fd, _, err := unix.Accept4(e.listener.fd, unix.SOCK_CLOEXEC)
+	if err != nil {
+		e.t.Fatalf("accept: %v", err)
+	}
+	s := &socket{t: e.t, fd: fd}
+	e.t.Cleanup(s.close)
+	return s
+}
+
+// open is a connection: listen, dial, accept.
+func (e *env) open() (client, server *socket) {
+	e.t.Helper()
+	e.listen()
+	client = e.dial()
+	return client, e.accept()
+}
+
+// clientState waits until the kernel says that the client's socket is in a state.
+func (e *env) clientState(state int) {
+	e.t.Helper()
+	lab.Eventually(e.t, fmt.Sprintf("the client is in state %d", state), func() bool {
+		return slices.ContainsFunc(e.net.Client.Sockets(serverPort), func(s lab.Socket) bool {
+			return s.State == state && s.Remote.Port() == serverPort
+		})
+	})
+}
+
+// rest waits until no connection is left but in TIME_WAIT.
+func (e *env) rest() {
+	e.t.Helper()
+	lab.Eventually(e.t, "all connections are closed", func() bool {
+		for _, h := range []*lab.Host{e.net.Client, e.net.Server} {
+			for _, s := range h.Sockets(serverPort) {
+				if s.State != tcpTimeWait && s.State != tcpListen {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
+
+// endpoint is one end of what was traced, next to what was captured at it.
+type endpoint struct {
+	local, remote netip.AddrPort
+	timelines     []lab.Timeline
+	capture       []lab.Segment
+}
+
+// result is all that a run gave.
+type result struct {
+	out            *lab.Output
+	client, server endpoint
+}
+
+// finish stops all and checks what holds for every scenario: each line fits the schema, and each
+// timeline's control segments equal those captured, one by one.
+func (e *env) finish() *result {
+	e.t.Helper()
+	clientCapture := e.clientCapture.Stop()
+	serverCapture := clientCapture
+	if e.serverCapture != nil {
+		serverCapture = e.serverCapture.Stop()
+	}
+	r := &result{out: e.tracer.Stop()}
+	for _, line := range r.out.Lines {
+		if err := schema.Validate(line); err != nil {
+			e.t.Errorf("%v\n%s", err, line)
+		}
+	}
+	clientAddr := netip.AddrPortFrom(e.client, clientPort)
+	serverAddr := netip.AddrPortFrom(e.server, serverPort)
+	r.client = endpoint{clientAddr, serverAddr, r.of(clientAddr, serverAddr), clientCapture}
+	r.server = endpoint{serverAddr, clientAddr, r.of(serverAddr, clientAddr), serverCapture}
+	e.agree("client", &r.client, r.out)
+	e.agree("server", &r.server, r.out)
+	return r
+}
+
+// of are the timelines of an endpoint, in order of their start.
+func (r *result) of(local, remote netip.AddrPort) (all []lab.Timeline) {
+	for _, tl := range r.out.Timelines {
+		if tl.Local.AddrPort() == local && tl.Remote.AddrPort() == remote {
+			all = append(all, tl)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b lab.Timeline) int { return strings.Compare(a.Start, b.Start) })
+	return all
+}
+
+// agree compares an endpoint's timelines with its capture, direction by direction.
+func (e *env) agree(name string, end *endpoint, out *lab.Output) {
+	e.t.Helper()
+	var got, want [2][]string
+	for _, tl := range end.timelines {
+		entries := tl.Timeline
+		for _, a := range out.Addenda {
+			if a.ID == tl.ID {
+				entries = append(entries, a.Timeline...)
+			}
+		}
+		for _, entry := range entries {
+			switch {
+			case entry.Type == "segment", entry.Type == "drop" && entry.Dir == "rx":
+				// A segment that an input hook drops has passed the capture before.
+			default:
+				continue
+			}
+			i := 0
+			if entry.Dir == "rx" {
+				i = 1
+			}
+			got[i] = append(got[i], formatEntry(entry))
+		}
+	}
+	tx, rx := controlSegments(end.capture, end.local, end.remote)
+	for i, segments := range [][]lab.Segment{tx, rx} {
+		for _, s := range segments {
+			want[i] = append(want[i], formatCaptured(s))
+		}
+	}
+	for i, dir := range []string{"sent", "received"} {
+		if !slices.Equal(got[i], want[i]) {
+			e.t.Errorf("%s, control segments %s:\n  tcptrace:\n    %s\n  tcpdump and tshark:\n    %s", name, dir,
+				strings.Join(got[i], "\n    "), strings.Join(want[i], "\n    "))
+		}
+	}
+}
+
+// states is the way through the states that a timeline tells, "CLOSE SYN_SENT …". It fails the
+// test where one change does not begin where the last ended.
+func states(t testing.TB, tl *lab.Timeline) string {
+	t.Helper()
+	var way []string
+	for _, e := range tl.Timeline {
+		if e.Type != "state" {
+			continue
+		}
+		if len(way) == 0 {
+			way = append(way, e.From)
+		} else if way[len(way)-1] != e.From {
+			t.Errorf("from %s to %s, but it was in %s", e.From, e.To, way[len(way)-1])
+		}
+		way = append(way, e.To)
+	}
+	if n := len(way); n > 0 && way[n-1] != tl.State {
+		t.Errorf("state is %s, but its last change was to %s", tl.State, way[n-1])
+	}
+	return strings.Join(way, " ")
+}

@@ -1,0 +1,393 @@
+package endtoend
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"tcptrace/internal/lab"
+)
+
+// Ways through the states (RFC 9293, figure 5), by the kernel's names.
+const (
+	activeOpen   = "CLOSE SYN_SENT ESTABLISHED"
+	passiveOpen  = "LISTEN SYN_RECV ESTABLISHED"
+	activeClose  = " FIN_WAIT1 FIN_WAIT2 TIME_WAIT"
+	passiveClose = " CLOSE_WAIT LAST_ACK CLOSE"
+	bothClose    = " FIN_WAIT1 CLOSING TIME_WAIT"
+)
+
+// want is what a scenario's timelines must say, apart from their segments.
+type want struct {
+	client, server         string // states; "-" where there is no timeline
+	outcome                string // both ends', "established" if ""
+	clientErrno            string
+	kind                   string // handshake's, "three-way" if ""
+	teardown               string // "" where it depends on how ACK and FIN fell: then by the capture
+	initiator              string // client, server, both or "" for none
+	finRetransmits         int    // at the end that sent or got them both
+	synRetransmits         int    // of the client
+	clientDrop, serverDrop string // reason of a drop that its timeline tells
+}
+
+// scenarios are what can happen to a connection; the name says what does.
+var scenarios = []struct {
+	name string
+	run  func(e *env)
+	want want
+}{
+	{
+		name: "get-client-closes-first",
+		run: func(e *env) {
+			c, s := e.open()
+			c.write(100)
+			s.read(100)
+			s.write(20000)
+			c.read(20000)
+			c.close()
+			s.readEOF()
+			s.close()
+		},
+		want: want{client: activeOpen + activeClose, server: passiveOpen + passiveClose, initiator: "client"},
+	},
+	{
+		name: "get-server-closes-first",
+		run: func(e *env) {
+			c, s := e.open()
+			c.write(100)
+			s.read(100)
+			s.write(300)
+			s.close()
+			c.read(300)
+			c.readEOF()
+			c.close()
+		},
+		want: want{client: activeOpen + passiveClose, server: passiveOpen + activeClose, initiator: "server"},
+	},
+	{
+		name: "close-in-four-segments",
+		run: func(e *env) {
+			c, s := e.open()
+			c.shutdown()
+			e.clientState(tcpFinWait2)
+			s.readEOF()
+			s.close()
+			c.readEOF()
+		},
+		want: want{client: activeOpen + activeClose, server: passiveOpen + passiveClose,
+			teardown: "four-way", initiator: "client"},
+	},
+	{
+		name: "close-in-three-segments",
+		run: func(e *env) {
+			c, s := e.open()
+			c.nodelay()
+			// After data the server's ACK is delayed, and leaves with its FIN.
+			c.write(10)
+			s.read(10)
+			s.write(10)
+			c.read(10)
+			c.close()
+			s.readEOF()
+			s.close()
+		},
+		want: want{client: activeOpen + activeClose, server: passiveOpen + passiveClose, initiator: "client"},
+	},
+	{
+		name: "half-close",
+		run: func(e *env) {
+			c, s := e.open()
+			c.shutdown()
+			e.clientState(tcpFinWait2)
+			s.readEOF()
+			s.write(3000)
+			c.read(3000)
+			s.close()
+			c.readEOF()
+		},
+		want: want{client: activeOpen + activeClose, server: passiveOpen + passiveClose,
+			teardown: "four-way", initiator: "client"},
+	},
+	{
+		name: "refused",
+		run: func(e *env) {
+			c := e.socketAt(e.net.Client, e.client, clientPort)
+			if err := e.connect(c, e.server, serverPort); err != unix.ECONNREFUSED {
+				e.t.Errorf("connect: %v", err)
+			}
+		},
+		want: want{client: "CLOSE SYN_SENT CLOSE", outcome: "refused", clientErrno: "ECONNREFUSED", teardown: "none"},
+	},
+	{
+		name: "syn-dropped-until-timeout",
+		run: func(e *env) {
+			e.net.Client.Sysctl("net.ipv4.tcp_syn_retries", "1")
+			e.net.Client.Sysctl("net.ipv4.tcp_syn_linear_timeouts", "0")
+			e.net.Server.Drop("input", "tcp dport 8080", 0)
+			c := e.socketAt(e.net.Client, e.client, clientPort)
+			if err := e.connect(c, e.server, serverPort); err != unix.ETIMEDOUT {
+				e.t.Errorf("connect: %v", err)
+			}
+		},
+		want: want{client: "CLOSE SYN_SENT CLOSE", outcome: "timed-out", clientErrno: "ETIMEDOUT", teardown: "none",
+			synRetransmits: 1, serverDrop: "NETFILTER_DROP"},
+	},
+	{
+		name: "synack-dropped-once",
+		run: func(e *env) {
+			e.net.Server.Drop("output", "tcp flags & (syn|ack) == (syn|ack)", 1)
+			c, s := e.open()
+			c.close()
+			s.readEOF()
+			s.close()
+		},
+		want: want{client: activeOpen + activeClose, server: passiveOpen + passiveClose, initiator: "client",
+			synRetransmits: -1, serverDrop: "NETFILTER_DROP"},
+	},
+	{
+		name: "third-ack-lost",
+		run: func(e *env) {
+			e.net.Server.Drop("input", "tcp dport 8080 tcp flags & (syn|ack|fin|psh|rst) == ack", 1)
+			c, s := e.open()
+			c.close()
+			s.readEOF()
+			s.close()
+		},
+		want: want{client: activeOpen + activeClose, server: passiveOpen + passiveClose, initiator: "client",
+			serverDrop: "NETFILTER_DROP"},
+	},
+	{
+		name: "fin-lost",
+		run: func(e *env) {
+			c, s := e.open()
+			e.net.Server.Drop("input", "tcp dport 8080 tcp flags & fin == fin", 1)
+			c.close()
+			s.readEOF()
+			s.close()
+		},
+		want: want{client: activeOpen + activeClose, server: passiveOpen + passiveClose, initiator: "client",
+			finRetransmits: 1, serverDrop: "NETFILTER_DROP"},
+	},
+	{
+		name: "last-ack-lost",
+		run: func(e *env) {
+			c, s := e.open()
+			c.shutdown()
+			e.clientState(tcpFinWait2)
+			s.readEOF()
+			e.net.Server.Drop("input", "tcp dport 8080 tcp flags & (syn|ack|fin|psh|rst) == ack", 1)
+			s.close()
+			c.readEOF()
+		},
+		want: want{client: activeOpen + activeClose, server: passiveOpen + passiveClose,
+			teardown: "four-way", initiator: "client", finRetransmits: 1, serverDrop: "NETFILTER_DROP"},
+	},
+	{
+		name: "simultaneous-close",
+		run: func(e *env) {
+			c, s := e.open()
+			cd := e.net.Client.Drop("input", "tcp dport 40000 tcp flags & fin == fin", 1)
+			sd := e.net.Server.Drop("input", "tcp dport 8080 tcp flags & fin == fin", 1)
+			c.shutdown()
+			s.shutdown()
+			cd.Hits(1)
+			sd.Hits(1)
+			c.readEOF()
+			s.readEOF()
+		},
+		want: want{client: activeOpen + bothClose, server: passiveOpen + bothClose,
+			teardown: "simultaneous", initiator: "both", finRetransmits: 2,
+			clientDrop: "NETFILTER_DROP", serverDrop: "NETFILTER_DROP"},
+	},
+	{
+		name: "linger-0",
+		run: func(e *env) {
+			c, s := e.open()
+			c.linger0()
+			c.close()
+			s.readError(unix.ECONNRESET)
+		},
+		want: want{client: activeOpen + " CLOSE", server: passiveOpen + " CLOSE",
+			teardown: "reset", initiator: "client"},
+	},
+	{
+		name: "close-with-unread-data",
+		run: func(e *env) {
+			c, s := e.open()
+			s.write(10)
+			lab.Eventually(e.t, "the data has arrived", func() bool {
+				n, err := unix.IoctlGetInt(c.fd, unix.TIOCINQ)
+				return err == nil && n == 10
+			})
+			c.close()
+			s.readError(unix.ECONNRESET)
+		},
+		want: want{client: activeOpen + " CLOSE", server: passiveOpen + " CLOSE",
+			teardown: "reset", initiator: "client"},
+	},
+}
+
+func TestScenario(t *testing.T) {
+	lab.Need(t, "ip", "nft", "tcpdump", "tshark")
+	for _, sc := range scenarios {
+		for _, family := range families {
+			t.Run(sc.name+"/cable-"+family, func(t *testing.T) {
+				t.Parallel()
+				e := newEnv(t, lab.Cable(t), family)
+				sc.run(e)
+				e.rest()
+				sc.want.check(t, e, e.finish())
+			})
+		}
+		t.Run(sc.name+"/loopback", func(t *testing.T) {
+			t.Parallel()
+			e := newEnv(t, lab.Loopback(t), "v4")
+			sc.run(e)
+			e.rest()
+			sc.want.check(t, e, e.finish())
+		})
+	}
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+func (w *want) check(t *testing.T, e *env, r *result) {
+	t.Helper()
+	if len(r.client.timelines) != 1 || len(r.server.timelines) != 1 || len(r.out.Timelines) != 2 {
+		t.Fatalf("%d timelines of the client, %d of the server, %d in all; want 1, 1, 2",
+			len(r.client.timelines), len(r.server.timelines), len(r.out.Timelines))
+	}
+	client, server := &r.client.timelines[0], &r.server.timelines[0]
+	equal(t, "client's states", states(t, client), w.client)
+	equal(t, "server's states", states(t, server), w.server)
+	equal(t, "client's role", client.Role, "client")
+	equal(t, "server's role", server.Role, "server")
+	for _, tl := range []*lab.Timeline{client, server} {
+		family := "ipv4"
+		if e.family == "v6" {
+			family = "ipv6"
+		}
+		equal(t, "family", tl.Family, family)
+		equal(t, "complete", tl.Complete, true)
+		equal(t, "lost events", tl.LostEvents, 0)
+		equal(t, "kind", tl.Handshake.Kind, or(w.kind, "three-way"))
+		inOrder(t, tl)
+	}
+	equal(t, "client's outcome", client.Handshake.Outcome, or(w.outcome, "established"))
+	if w.outcome != "timed-out" { // the server's end of it never ends
+		equal(t, "server's outcome", server.Handshake.Outcome, or(w.outcome, "established"))
+	}
+	equal(t, "errno", deref(client.Handshake.Errno), w.clientErrno)
+	equal(t, "client's peer", deref(client.PeerID), server.ID)
+	equal(t, "server's peer", deref(server.PeerID), client.ID)
+	equal(t, "community", client.Community, server.Community)
+	w.checkProcess(t, client)
+	if w.server != "" {
+		w.checkProcess(t, server)
+	}
+	w.checkTeardown(t, r, client, server)
+	if w.synRetransmits >= 0 {
+		equal(t, "SYN retransmits", client.Handshake.SYNRetransmits, w.synRetransmits)
+	}
+	equal(t, "client's drops", drops(client), w.clientDrop)
+	equal(t, "server's drops", drops(server), w.serverDrop)
+}
+
+func (w *want) checkProcess(t *testing.T, tl *lab.Timeline) {
+	t.Helper()
+	if tl.Process == nil {
+		t.Error("no process is known")
+		return
+	}
+	equal(t, "pid", tl.Process.PID, os.Getpid())
+	comm, _ := os.ReadFile("/proc/self/comm")
+	equal(t, "comm", tl.Process.Comm, strings.TrimSpace(string(comm)))
+	equal(t, "uid", tl.Process.UID, os.Getuid())
+}
+
+func (w *want) checkTeardown(t *testing.T, r *result, client, server *lab.Timeline) {
+	t.Helper()
+	kind := w.teardown
+	if kind == "" {
+		kind = teardownOf(r.client.capture)
+	}
+	initiators := map[string][2]string{
+		"":       {"", ""},
+		"client": {"local", "remote"},
+		"server": {"remote", "local"},
+		"both":   {"both", "both"},
+	}[w.initiator]
+	for i, tl := range []*lab.Timeline{client, server} {
+		equal(t, "teardown", tl.Teardown.Kind, kind)
+		equal(t, "initiator", deref(tl.Teardown.Initiator), initiators[i])
+		equal(t, "FIN retransmits", tl.Teardown.FINRetransmits, w.finRetransmits)
+		if tl.State == "TIME_WAIT" && (tl.End != nil || tl.Teardown.TimeWaitNS != nil) {
+			t.Errorf("in TIME_WAIT, but end %v, time_wait_ns %v", tl.End, tl.Teardown.TimeWaitNS)
+		}
+	}
+	if kind == "reset" {
+		equal(t, "reset by", client.Teardown.Reset != nil && client.Teardown.Reset.By == initiators[0], true)
+	}
+}
+
+// teardownOf tells from a capture whether the second FIN was the first to acknowledge the first.
+func teardownOf(capture []lab.Segment) string {
+	var first *lab.Segment
+	for i, s := range capture {
+		switch {
+		case s.Flags&rst != 0:
+			return "reset"
+		case first == nil && s.Flags&fin != 0:
+			first = &capture[i]
+		case first != nil && s.Src == first.Dst && int32(s.Ack-(first.Seq+first.Len+1)) >= 0:
+			if s.Flags&fin != 0 {
+				return "three-segment"
+			}
+			return "four-way"
+		}
+	}
+	return "none"
+}
+
+// drops are the reasons of all drops told, each once.
+func drops(tl *lab.Timeline) string {
+	var all []string
+	for _, e := range tl.Timeline {
+		if e.Type == "drop" && !strings.Contains(strings.Join(all, " "), e.Reason) {
+			all = append(all, e.Reason)
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+func inOrder(t *testing.T, tl *lab.Timeline) {
+	t.Helper()
+	last := int64(0)
+	for i, e := range tl.Timeline {
+		if e.TNS < last {
+			t.Errorf("entry %d is at %d ns, after one at %d", i, e.TNS, last)
+		}
+		last = e.TNS
+	}
+}
+
+func equal[T comparable](t testing.TB, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}

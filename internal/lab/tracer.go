@@ -1,0 +1,132 @@
+package lab
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// build builds the tracer once for all tests of a binary.
+var build = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "tcptrace-test-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "tcptrace")
+	out, err := exec.Command("go", "build", "-o", path, "tcptrace/cmd/tcptrace").CombinedOutput()
+	if err != nil {
+		err = &buildError{string(out), err}
+	}
+	return path, err
+})
+
+type buildError struct {
+	output string
+	err    error
+}
+
+func (e *buildError) Error() string { return e.err.Error() + "\n" + e.output }
+
+// Binary is the path of the tracer, built from this tree.
+func Binary(t testing.TB) string {
+	t.Helper()
+	path, err := build()
+	if err != nil {
+		t.Fatalf("build the tracer: %v", err)
+	}
+	return path
+}
+
+// CleanUp removes what Binary built; TestMain calls it.
+func CleanUp() {
+	if path, err := build(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(path))
+	}
+}
+
+// Tracer is a running tcptrace.
+type Tracer struct {
+	t              testing.TB
+	cmd            *exec.Cmd
+	ended          chan struct{} // closed when it has ended
+	stdout, stderr bytes.Buffer
+}
+
+// StartTracer starts tcptrace -o json and returns when it traces. $TCPTRACE_RECORD names a
+// directory for recordings, each under the test's name.
+func StartTracer(t testing.TB, args ...string) *Tracer {
+	t.Helper()
+	Need(t)
+	tr := &Tracer{t: t, ended: make(chan struct{})}
+	ready := filepath.Join(t.TempDir(), "ready")
+	args = append([]string{"-o", "json", "--ready-file", ready}, args...)
+	if dir := os.Getenv("TCPTRACE_RECORD"); dir != "" {
+		args = append(args, "--record", filepath.Join(dir, strings.ReplaceAll(t.Name(), "/", "_")+".events"))
+	}
+	tr.cmd = exec.Command(Binary(t), args...)
+	tr.cmd.Stdout, tr.cmd.Stderr = &tr.stdout, &tr.stderr
+	if err := tr.cmd.Start(); err != nil {
+		t.Fatalf("start the tracer: %v", err)
+	}
+	go func() { _ = tr.cmd.Wait(); close(tr.ended) }()
+	t.Cleanup(func() {
+		_ = tr.cmd.Process.Kill()
+		<-tr.ended
+	})
+	Eventually(t, "the tracer is ready", func() bool {
+		select {
+		case <-tr.ended:
+			t.Fatalf("the tracer ended: %v\n%s", tr.cmd.ProcessState, tr.stderr.String())
+		default:
+		}
+		_, err := os.Stat(ready)
+		return err == nil
+	})
+	return tr
+}
+
+// Output is what a tracer wrote.
+type Output struct {
+	// Lines are the JSON lines as they are.
+	Lines     [][]byte
+	Timelines []Timeline
+	Addenda   []Timeline
+	Stderr    string
+}
+
+// Stop ends the tracer as Ctrl-C does, and reads its output.
+func (tr *Tracer) Stop() *Output {
+	t := tr.t
+	t.Helper()
+	_ = tr.cmd.Process.Signal(unix.SIGINT)
+	select {
+	case <-tr.ended:
+	case <-time.After(patience):
+		t.Fatal("the tracer does not end")
+	}
+	o := &Output{Stderr: tr.stderr.String()}
+	if code := tr.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Fatalf("the tracer ended with status %d\n%s", code, o.Stderr)
+	}
+	for line := range bytes.Lines(tr.stdout.Bytes()) {
+		var tl Timeline
+		if err := json.Unmarshal(line, &tl); err != nil {
+			t.Fatalf("not JSON: %v\n%s", err, line)
+		}
+		o.Lines = append(o.Lines, line)
+		if tl.Schema == "tcptrace.addendum/1" {
+			o.Addenda = append(o.Addenda, tl)
+		} else {
+			o.Timelines = append(o.Timelines, tl)
+		}
+	}
+	return o
+}
