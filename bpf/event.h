@@ -53,6 +53,9 @@ enum event_note {
 	NOTE_FINAL = 1 << 4,
 	/* The segment was dropped on its way out; without it, on its way in. */
 	NOTE_OUTBOUND = 1 << 5,
+	/* A SYN that came again before anything here had reacted to the first. It may be
+	 * forwarded, and nobody's here: to be believed when TCP of this host reacts. */
+	NOTE_UNCONFIRMED = 1 << 6,
 };
 
 /* Names one endpoint of this host, and is the key of the map flows. */

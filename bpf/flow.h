@@ -111,20 +111,26 @@ static __always_inline void hold_arrival(struct flow *f, const struct segment *s
 	f->bits |= FLOW_ARRIVAL;
 }
 
+static __always_inline void tell_arrival(const struct flow *f, const struct tuple *t, __u8 notes)
+{
+	struct event *e = begin(KIND_RECEIVE, t, f->arrival.family, 0, f->arrival.time_ns);
+
+	if (!e)
+		return;
+	e->payload_len = f->arrival.payload_len;
+	__builtin_memcpy(e->tcp_header, f->arrival.tcp_header, sizeof(e->tcp_header));
+	e->notes = notes;
+	submit(e);
+}
+
 /* The sign came: tell what waited. */
 static __always_inline void confirm(struct flow *f, const struct tuple *t, bool wanted)
 {
 	__u8 bits = f->bits;
 
 	f->bits = (bits & ~FLOW_ARRIVAL) | FLOW_LOCAL | (wanted ? FLOW_WANTED : 0);
-	if (!(bits & FLOW_ARRIVAL) || !wanted)
-		return;
-	struct event *e = begin(KIND_RECEIVE, t, f->arrival.family, 0, f->arrival.time_ns);
-	if (!e)
-		return;
-	e->payload_len = f->arrival.payload_len;
-	__builtin_memcpy(e->tcp_header, f->arrival.tcp_header, sizeof(e->tcp_header));
-	submit(e);
+	if (bits & FLOW_ARRIVAL && wanted)
+		tell_arrival(f, t, 0);
 }
 
 static __always_inline struct event *begin_segment(__u8 kind, const struct segment *s, __u64 sock,

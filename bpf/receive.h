@@ -29,6 +29,10 @@ static __always_inline int receive(struct sk_buff *skb, __u32 ip_offset)
 	if (!(f->bits & FLOW_LOCAL)) {
 		if (!may_open_or_end)
 			return 0;
+		/* Only one can wait. Which pid it is for, if any, is not known yet. */
+		if (f->bits & FLOW_ARRIVAL && s.flags & TCP_SYN && s.seq == f->remote_isn &&
+		    !seen_above(f, skb, &s, now) && !filter_pid)
+			tell_arrival(f, &s.tuple, NOTE_UNCONFIRMED);
 		controls(f, &s);
 		remember_last(f, skb, &s, now);
 		hold_arrival(f, &s, now);

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 
 // The kernel's numbers of states that tests wait for (include/net/tcp_states.h).
 const (
+	tcpSynSent  = 2
 	tcpFinWait2 = 5
 	tcpTimeWait = 6
 	tcpListen   = 10
@@ -131,13 +132,11 @@ func (e *env) open() (client, server *socket) {
 	return client, e.accept()
 }
 
-// clientState waits until the kernel says that the client's socket is in a state.
-func (e *env) clientState(state int) {
+// state waits until the kernel says that a socket of the host is in a state.
+func (e *env) state(h *lab.Host, state int) {
 	e.t.Helper()
-	lab.Eventually(e.t, fmt.Sprintf("the client is in state %d", state), func() bool {
-		return slices.ContainsFunc(e.net.Client.Sockets(serverPort), func(s lab.Socket) bool {
-			return s.State == state && s.Remote.Port() == serverPort
-		})
+	lab.Eventually(e.t, fmt.Sprintf("%s has a socket in state %d", h.Name, state), func() bool {
+		return slices.ContainsFunc(h.Sockets(serverPort), func(s lab.Socket) bool { return s.State == state })
 	})
 }
 

@@ -71,7 +71,7 @@ var scenarios = []struct {
 		run: func(e *env) {
 			c, s := e.open()
 			c.shutdown()
-			e.clientState(tcpFinWait2)
+			e.state(e.net.Client, tcpFinWait2)
 			s.readEOF()
 			s.close()
 			c.readEOF()
@@ -100,7 +100,7 @@ var scenarios = []struct {
 		run: func(e *env) {
 			c, s := e.open()
 			c.shutdown()
-			e.clientState(tcpFinWait2)
+			e.state(e.net.Client, tcpFinWait2)
 			s.readEOF()
 			s.write(3000)
 			c.read(3000)
@@ -175,7 +175,7 @@ var scenarios = []struct {
 		run: func(e *env) {
 			c, s := e.open()
 			c.shutdown()
-			e.clientState(tcpFinWait2)
+			e.state(e.net.Client, tcpFinWait2)
 			s.readEOF()
 			e.net.Server.Drop("input", "tcp dport 8080 tcp flags & (syn|ack|fin|psh|rst) == ack", 1)
 			s.close()

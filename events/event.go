@@ -91,6 +91,7 @@ const (
 	NoteSYNCookie   = Notes(gen.BPFEventNoteNOTE_SYN_COOKIE)
 	NoteFinal       = Notes(gen.BPFEventNoteNOTE_FINAL)
 	NoteOutbound    = Notes(gen.BPFEventNoteNOTE_OUTBOUND)
+	NoteUnconfirmed = Notes(gen.BPFEventNoteNOTE_UNCONFIRMED)
 )
 
 // Has reports whether all of want are set.

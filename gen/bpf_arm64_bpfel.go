@@ -68,6 +68,7 @@ const (
 	BPFEventNoteNOTE_SYN_COOKIE   BPFEventNote = 8
 	BPFEventNoteNOTE_FINAL        BPFEventNote = 16
 	BPFEventNoteNOTE_OUTBOUND     BPFEventNote = 32
+	BPFEventNoteNOTE_UNCONFIRMED  BPFEventNote = 64
 )
 
 type BPFLoss struct {

@@ -335,6 +335,11 @@ func (a *Assembler) write(t *Timeline) {
 	a.settled(t)
 	a.live.remove(t)
 	t.track.turn++ // out of its queue
+	if t.track.unconfirmed {
+		a.stats.Timelines--
+		a.spent = append(a.spent, t)
+		return
+	}
 	t.conclude()
 	a.stats.Written++
 	a.updates = append(a.updates, Update{Kind: UpdateEnd, Timeline: t})
@@ -355,13 +360,25 @@ func (a *Assembler) add(t *Timeline, entry Entry) {
 		t.Entries[i] = t.Entries[i-1]
 	}
 	t.Entries[i] = entry
-	if a.opts.Entries {
+	a.tell(t, entry)
+}
+
+// confirm: it is this host's affair after all; what was kept back is told.
+func (a *Assembler) confirm(t *Timeline) {
+	if !t.track.unconfirmed {
+		return
+	}
+	t.track.unconfirmed = false
+	for _, entry := range t.Entries {
 		a.tell(t, entry)
 	}
 }
 
 // tell makes an update of a copy of the entry: in the timeline it may yet be moved.
 func (a *Assembler) tell(t *Timeline, entry Entry) {
+	if !a.opts.Entries || t.track.unconfirmed {
+		return
+	}
 	a.told = append(a.told, entry)
 	a.updates = append(a.updates, Update{Kind: UpdateEntry, Timeline: t, Entry: &a.told[len(a.told)-1]})
 }

@@ -16,6 +16,11 @@ func (a *Assembler) segment(e *events.Event, dir Dir) {
 	if t == nil {
 		return
 	}
+	if e.Notes().Has(events.NoteUnconfirmed) {
+		t.track.unconfirmed = t.track.unconfirmed || len(t.Entries) == 0
+	} else {
+		a.confirm(t)
+	}
 	t.setOwner(e)
 	entry := t.describe(e, dir)
 	if entry.Step == StepSYNACK && dir == Tx {
@@ -298,6 +303,7 @@ func (a *Assembler) drop(e *events.Event) {
 	h := e.Header()
 	t := a.find(e)
 	if t != nil {
+		a.confirm(t)
 		for i := len(t.Entries) - 1; i >= 0 && i >= len(t.Entries)-8; i-- {
 			s := &t.Entries[i]
 			if s.Type != EntrySegment || s.Dir != dir || s.Seq != h.Seq() || s.Flags != h.Flags() ||
@@ -306,9 +312,7 @@ func (a *Assembler) drop(e *events.Event) {
 			}
 			s.Type, s.DropReason = EntryDrop, e.DropReason()
 			t.undo(s)
-			if a.opts.Entries {
-				a.tell(t, *s)
-			}
+			a.tell(t, *s)
 			return
 		}
 	}

@@ -14,9 +14,19 @@ type timeWait struct {
 }
 
 type waitHalf struct {
-	isn, finEnd                    uint32
-	isnKnown, finKnown, scaleKnown bool
-	scale                          uint8
+	isn, finEnd                             uint32
+	isnKnown, finSent, finAcked, scaleKnown bool
+	scale                                   uint8
+}
+
+func (k *waitHalf) keep(h *half) {
+	*k = waitHalf{isn: h.isn, isnKnown: h.isnKnown, scale: h.scale, scaleKnown: h.scaleKnown,
+		finEnd: h.finEnd, finSent: h.finSent, finAcked: h.finAcked}
+}
+
+func (k *waitHalf) give(h *half) {
+	*h = half{isn: k.isn, isnKnown: k.isnKnown, scale: k.scale, scaleKnown: k.scaleKnown,
+		finEnd: k.finEnd, finSent: k.finSent, finArrived: k.finSent, finAcked: k.finAcked}
 }
 
 func (w *timeWait) currentTurn() uint32 { return w.turn }
@@ -48,19 +58,16 @@ func (a *Assembler) rearmTimeWait(t *Timeline, now uint64) {
 }
 
 func (a *Assembler) rememberTimeWait(t *Timeline) {
-	keep := func(h *half) waitHalf {
-		return waitHalf{isn: h.isn, isnKnown: h.isnKnown, scale: h.scale, scaleKnown: h.scaleKnown,
-			finEnd: h.finEnd, finKnown: h.finSent}
-	}
 	if len(a.waits) >= 4*a.opts.MaxLive {
 		a.stats.Forgotten++
 		return
 	}
 	w := &timeWait{
 		id: t.ID, start: t.Start, tuple: t.track.tuple, process: t.Process,
-		local: keep(&t.track.local), remote: keep(&t.track.remote),
 		expires: t.track.timeWaitEnd,
 	}
+	w.local.keep(&t.track.local)
+	w.remote.keep(&t.track.remote)
 	a.waits[w.tuple] = w
 	a.expiring.push(w, w.expires, w.turn)
 }
@@ -72,12 +79,8 @@ func (a *Assembler) wake(w *timeWait) *Timeline {
 		Local: w.tuple.Local(), Remote: w.tuple.Remote(),
 		State: events.TimeWait, Process: w.process,
 	}
-	put := func(h *half, k waitHalf) {
-		*h = half{isn: k.isn, isnKnown: k.isnKnown, scale: k.scale, scaleKnown: k.scaleKnown,
-			finEnd: k.finEnd, finSent: k.finKnown, finArrived: k.finKnown, finAcked: k.finKnown}
-	}
-	put(&t.track.local, w.local)
-	put(&t.track.remote, w.remote)
+	w.local.give(&t.track.local)
+	w.remote.give(&t.track.remote)
 	t.track.tuple = w.tuple
 	return t
 }
@@ -87,6 +90,8 @@ func (a *Assembler) afterwards(w *timeWait, e *events.Event, dir Dir) {
 	t := a.wake(w)
 	entry := t.describe(e, dir)
 	t.Entries = append(t.Entries, entry)
+	w.local.keep(&t.track.local)
+	w.remote.keep(&t.track.remote)
 	switch {
 	case entry.Flags.Has(events.RST) && dir == Rx:
 		// RFC 1337 warns of it; Linux lets a RST end TIME_WAIT unless net.ipv4.tcp_rfc1337 is set.

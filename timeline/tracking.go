@@ -15,6 +15,7 @@ type tracking struct {
 	bound, hasAlias bool
 	inBySYN         bool
 	server          bool // its SYN came in
+	unconfirmed     bool // by SYNs that nothing here has reacted to: perhaps not of this host
 	synReceived     bool // a SYN came in while SYN_SENT: simultaneous open
 	cookie          bool
 	established     bool

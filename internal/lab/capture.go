@@ -41,7 +41,7 @@ func (h *Host) StartCapture(dev string) *Capture {
 	Need(h.t, "tcpdump", "tshark")
 	c := &Capture{t: h.t, file: filepath.Join(h.t.TempDir(), "capture.pcap")}
 	c.cmd = exec.Command("ip", "netns", "exec", h.Name,
-		"tcpdump", "-i", dev, "-U", "--immediate-mode", "-Z", "root", "-B", "16384", "-w", c.file, "tcp")
+		"tcpdump", "-i", dev, "-U", "--immediate-mode", "-Z", "root", "-B", "16384", "-s", "200", "-w", c.file, "tcp")
 	stderr, err := c.cmd.StderrPipe()
 	if err != nil {
 		h.t.Fatal(err)

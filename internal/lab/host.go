@@ -70,6 +70,9 @@ func NewHost(t testing.TB) *Host {
 	h := &Host{t: t, Name: fmt.Sprintf("tt%d-%d", os.Getpid(), serial.Add(1))}
 	Run(t, "ip", "netns", "add", h.Name)
 	t.Cleanup(func() { Run(t, "ip", "netns", "del", h.Name) })
+	// Link-local addresses are usable at once: no second's wait for duplicates.
+	h.Sysctl("net.ipv6.conf.default.accept_dad", "0")
+	h.Sysctl("net.ipv6.conf.all.accept_dad", "0")
 	Run(t, "ip", "-n", h.Name, "link", "set", "lo", "up")
 	return h
 }
@@ -127,6 +130,27 @@ func (h *Host) Do(f func()) {
 	if failed != nil {
 		h.t.Fatalf("enter %s: %v", h.Name, failed)
 	}
+}
+
+// HoldNeighbors keeps the host from asking for its neighbours' link-layer addresses: what it
+// sends to new ones waits until Neighbor names them, or 3 seconds.
+func (h *Host) HoldNeighbors() {
+	h.t.Helper()
+	Need(h.t, "nft")
+	h.Exec("nft", "add table arp hold; add chain arp hold c { type filter hook output priority 0; policy drop; }; "+
+		"add table ip6 hold; add chain ip6 hold c { type filter hook output priority 0; }; "+
+		"add rule ip6 hold c icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } drop")
+}
+
+// Neighbor tells the host the link-layer address behind an address of another's device.
+func (h *Host) Neighbor(addr netip.Addr, dev string, of *Host, ofDev string) {
+	h.t.Helper()
+	out, err := exec.Command("ip", "netns", "exec", of.Name, "cat", "/sys/class/net/"+ofDev+"/address").Output()
+	if err != nil {
+		h.t.Fatalf("link-layer address of %s: %v", ofDev, err)
+	}
+	Run(h.t, "ip", "-n", h.Name, "neigh", "replace", addr.String(), "lladdr", strings.TrimSpace(string(out)),
+		"nud", "permanent", "dev", dev)
 }
 
 // Drop is a rule that drops packets.
