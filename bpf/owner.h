@@ -37,7 +37,7 @@ static __always_inline bool current_process(struct owner *o, __u8 source)
 
 /*
  * The current process reads from or writes to the socket: it is the owner, where
- * only the listener's or none was known. Told once.
+ * only the listener's or none was known. Told once, and not if the listener is its own.
  */
 static __always_inline void used_by_current(struct sock *sk)
 {
@@ -60,9 +60,13 @@ static __always_inline void used_by_current(struct sock *sk)
 	if (filter(&t, family) != WANTED || !o.wanted)
 		return;
 	struct flow *f = bpf_map_lookup_elem(&flows, &t);
-	if (f)
-		f->bits |= FLOW_WANTED;
+	if (f) {
+		struct owner *listener = bpf_map_lookup_elem(&owners, &f->listener);
 
+		f->bits |= FLOW_WANTED;
+		if (listener && listener->pid == o.pid)
+			return;
+	}
 	struct event *e = begin(KIND_OWNER, &t, family, key, bpf_ktime_get_boot_ns());
 	if (!e)
 		return;

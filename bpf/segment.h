@@ -8,10 +8,22 @@
 #include "maps.h"
 #include "sock.h"
 
-/* A segment, its header read but not yet copied. */
+/* linux/ip.h, linux/ipv6.h, linux/tcp.h: the fixed parts, as bytes on the wire. */
+#define IPV4_MIN 20
+#define IPV6_LEN 40
+#define TCP_MIN 20
+#define IPV6_EXTENSIONS_MAX 4
+
+/* What one read fetches: the longest fixed IP header, and a TCP header with the options that Linux sends. */
+#define TCP_USUAL 40
+#define HEADERS_READ (IPV6_LEN + TCP_USUAL)
+
+/* A segment, its headers read. */
 struct segment {
 	struct tuple tuple; /* netns is the caller's to fill */
 	const void *header; /* kernel address of the TCP header */
+	__u8 headers[HEADERS_READ];
+	bool header_is_at_20; /* in headers; else at IPV6_LEN */
 	__u32 seq;	    /* host byte order */
 	__u32 ack;
 	__u32 payload_len;
@@ -20,12 +32,6 @@ struct segment {
 	__u8 family;
 	bool outbound;
 };
-
-/* linux/ip.h, linux/ipv6.h, linux/tcp.h: the fixed parts, as bytes on the wire. */
-#define IPV4_MIN 20
-#define IPV6_LEN 40
-#define TCP_MIN 20
-#define IPV6_EXTENSIONS_MAX 4
 
 static __always_inline bool is_ip(const struct sk_buff *skb)
 {
@@ -76,12 +82,10 @@ static __always_inline bool parse(struct sk_buff *skb, __u32 ip_offset, bool out
 {
 	unsigned char *head = READ(skb, head);
 	unsigned char *ip = head + ip_offset;
-	/* Most headers come in one read: IPv4 with TCP's options, IPv6 with TCP. */
-	__u8 b[IPV6_LEN + TCP_MIN];
-	__u8 *tcp;
+	__u8 *b = s->headers, *tcp;
 	__u32 tcp_offset, ip_len;
 
-	if (bpf_probe_read_kernel(b, sizeof(b), ip))
+	if (bpf_probe_read_kernel(b, HEADERS_READ, ip))
 		return false;
 	__u8 *source, *dest;
 	if (b[0] >> 4 == 4) {
@@ -114,12 +118,11 @@ static __always_inline bool parse(struct sk_buff *skb, __u32 ip_offset, bool out
 		__builtin_memcpy(dest, b + 24, 16);
 		tcp = b + IPV6_LEN;
 	}
+	s->header_is_at_20 = s->family == 4;
 	/* IPv4 options or IPv6 extension headers: read again from where TCP is. */
-	if (tcp_offset != (s->family == 4 ? IPV4_MIN : IPV6_LEN)) {
-		tcp = b;
-		if (bpf_probe_read_kernel(b, TCP_MIN, ip + tcp_offset))
-			return false;
-	}
+	if (tcp_offset != (s->family == 4 ? IPV4_MIN : IPV6_LEN) &&
+	    bpf_probe_read_kernel(tcp, TCP_USUAL, ip + tcp_offset))
+		return false;
 
 	__u16 source_port = be16_at(tcp, 0), dest_port = be16_at(tcp, 2);
 	s->tuple.local_port = outbound ? source_port : dest_port;
@@ -143,13 +146,25 @@ static __always_inline bool parse(struct sk_buff *skb, __u32 ip_offset, bool out
 	return true;
 }
 
+/* Copies the header and not a byte of the payload. */
 static __always_inline void copy_header(__u8 *to, const struct segment *s)
 {
+	const __u8 *from = s->headers + (s->header_is_at_20 ? IPV4_MIN : IPV6_LEN);
 	__u32 len = s->header_len;
 
-	if (len > TCP_HEADER_MAX)
-		len = TCP_HEADER_MAX;
-	bpf_probe_read_kernel(to, len, s->header);
+	/* With timestamps; a SYN of Linux; without options. */
+	if (len == 32) {
+		__builtin_memcpy(to, from, 32);
+	} else if (len == 40) {
+		__builtin_memcpy(to, from, 40);
+	} else if (len == 20) {
+		__builtin_memcpy(to, from, 20);
+	} else {
+		barrier_var(len); /* so that the verifier sees the bound on what is passed */
+		if (len > TCP_HEADER_MAX)
+			len = TCP_HEADER_MAX;
+		bpf_probe_read_kernel(to, len, s->header);
+	}
 }
 
 #endif

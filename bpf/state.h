@@ -67,23 +67,43 @@ static __always_inline void tell_connect(struct sock *sk, const struct tuple *t,
 		emit_connect(sk, t, family, o, o->connect_ns);
 }
 
-/* The child of a listener: its owner is the listener's until somebody uses it. */
+/*
+ * The child of a listener: what an owner before it at this address left is not
+ * its. Whether the pid filter wants it is its listener's to say, until somebody uses it.
+ */
 static __always_inline void on_child(struct sock *sk, const struct tuple *t)
 {
-	struct flow *f = bpf_map_lookup_elem(&flows, t);
 	__u64 key = (__u64)sk;
+
+	if (!filter_pid) {
+		bpf_map_delete_elem(&owners, &key);
+		return;
+	}
+	struct flow *f = bpf_map_lookup_elem(&flows, t);
 	struct owner o = {};
 
 	if (f) {
 		struct owner *listener = bpf_map_lookup_elem(&owners, &f->listener);
 
-		if (listener) {
+		if (listener)
 			o = *listener;
-			o.source = OWNER_LISTEN;
-		}
 	}
+	o.source = OWNER_LISTEN;
 	o.connecting = false;
 	bpf_map_update_elem(&owners, &key, &o, BPF_ANY);
+}
+
+/* Whether it is a process's call that takes a socket from old to new, and not a segment or a timer. */
+static __always_inline bool is_call(__u8 old_state, __u8 new_state)
+{
+	switch (new_state) {
+	case TCP_FIN_WAIT1:
+	case TCP_LAST_ACK:
+		return true;
+	case TCP_CLOSE:
+		return old_state != TCP_LAST_ACK && old_state != TCP_CLOSING;
+	}
+	return false;
 }
 
 static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state)
@@ -118,30 +138,30 @@ static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state
 	if (filter(&t, family) != WANTED)
 		return 0;
 
-	struct owner *known = bpf_map_lookup_elem(&owners, &key);
-	struct owner current = {}, *by = NULL;
-	bool acted = by_process(sk);
-
 	if (old_state == TCP_SYN_SENT)
 		tell_connect(sk, &t, family);
 	/*
 	 * A process closes or shuts down: where nothing better was known, it owns the
-	 * socket. The kernel's own worker only finishes what others began.
+	 * socket. A kernel thread only finishes what others began.
 	 */
-	if (acted) {
-		acted = current_process(&current, OWNER_IO);
-		by = &current;
-		if (known)
-			current.wanted |= known->wanted;
-	} else if (new_state == TCP_ESTABLISHED && known && known->source == OWNER_LISTEN) {
-		by = known;
-	}
+	struct owner current = {};
+	bool acted = is_call(old_state, new_state) && by_process(sk) &&
+		     current_process(&current, OWNER_IO);
+	bool wanted = !filter_pid || (acted && current.wanted);
+	struct flow *f = NULL;
 
-	struct flow *f = bpf_map_lookup_elem(&flows, &t);
-	bool wanted = !filter_pid || (known && known->wanted) || (by && by->wanted) ||
-		      (f && f->bits & FLOW_WANTED);
-	if (f && !(f->bits & FLOW_LOCAL))
-		confirm(f, &t, wanted);
+	if (!wanted) {
+		struct owner *known = bpf_map_lookup_elem(&owners, &key);
+
+		wanted = known && known->wanted;
+	}
+	/* A FIN or RST that waits for a sign ends one of these. */
+	if (filter_pid || new_state == TCP_CLOSE_WAIT || new_state == TCP_CLOSE) {
+		f = bpf_map_lookup_elem(&flows, &t);
+		wanted |= f && f->bits & FLOW_WANTED;
+		if (f && !(f->bits & FLOW_LOCAL))
+			confirm(f, &t, wanted);
+	}
 	if (old_state == TCP_LAST_ACK && new_state == TCP_CLOSE)
 		bpf_map_delete_elem(&flows, &t);
 	if (!wanted)
@@ -152,10 +172,10 @@ static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state
 		return 0;
 	e->error = READ(sk, sk_err);
 	put_counters(e, sk);
-	if (by)
-		put_owner(e, by);
-	if (acted)
+	if (acted) {
+		put_owner(e, &current);
 		e->notes |= NOTE_BY_PROCESS;
+	}
 	submit(e);
 	return 0;
 }

@@ -151,7 +151,9 @@ func (a *Assembler) Lost(l events.Loss) []Update {
 func (a *Assembler) gap(t *Timeline, at, lost uint64) {
 	t.Complete = false
 	t.LostEvents += lost
-	a.add(t, Entry{Time: max(at, t.Start), Type: EntryGap, Lost: lost})
+	entry := a.place(t, max(at, t.Start))
+	entry.Type, entry.Lost = EntryGap, lost
+	a.tell(t, entry)
 }
 
 // Finish tells of every timeline that is left, closed or not, oldest first.
@@ -352,15 +354,22 @@ func (a *Assembler) settled(t *Timeline) {
 	a.halfOpen.remove(t)
 }
 
-// add puts an entry where its time belongs, almost always at the end.
-func (a *Assembler) add(t *Timeline, entry Entry) {
-	t.Entries = append(t.Entries, entry)
-	i := len(t.Entries) - 1
-	for ; i > 0 && t.Entries[i-1].Time > entry.Time; i-- {
-		t.Entries[i] = t.Entries[i-1]
+// place makes room for an entry where its time belongs, almost always at the end. What it
+// returns is valid until the next one is made.
+func (a *Assembler) place(t *Timeline, at uint64) *Entry {
+	i := len(t.Entries)
+	if i < cap(t.Entries) {
+		t.Entries = t.Entries[:i+1]
+		t.Entries[i] = Entry{}
+	} else {
+		t.Entries = append(t.Entries, Entry{})
 	}
-	t.Entries[i] = entry
-	a.tell(t, entry)
+	for ; i > 0 && t.Entries[i-1].Time > at; i-- {
+		t.Entries[i] = t.Entries[i-1]
+		t.Entries[i-1] = Entry{}
+	}
+	t.Entries[i].Time = at
+	return &t.Entries[i]
 }
 
 // confirm: it is this host's affair after all; what was kept back is told.
@@ -369,17 +378,17 @@ func (a *Assembler) confirm(t *Timeline) {
 		return
 	}
 	t.track.unconfirmed = false
-	for _, entry := range t.Entries {
-		a.tell(t, entry)
+	for i := range t.Entries {
+		a.tell(t, &t.Entries[i])
 	}
 }
 
 // tell makes an update of a copy of the entry: in the timeline it may yet be moved.
-func (a *Assembler) tell(t *Timeline, entry Entry) {
+func (a *Assembler) tell(t *Timeline, entry *Entry) {
 	if !a.opts.Entries || t.track.unconfirmed {
 		return
 	}
-	a.told = append(a.told, entry)
+	a.told = append(a.told, *entry)
 	a.updates = append(a.updates, Update{Kind: UpdateEntry, Timeline: t, Entry: &a.told[len(a.told)-1]})
 }
 

@@ -22,12 +22,13 @@ func (a *Assembler) segment(e *events.Event, dir Dir) {
 		a.confirm(t)
 	}
 	t.setOwner(e)
-	entry := t.describe(e, dir)
-	if entry.Step == StepSYNACK && dir == Tx {
-		a.synReceived(t, entry.Time)
+	if dir == Tx && flags.Has(events.SYN|events.ACK) {
+		a.synReceived(t, e.Time())
 	}
-	a.add(t, entry)
-	a.react(t, &entry, e)
+	entry := a.place(t, e.Time())
+	t.describe(entry, e, dir)
+	a.tell(t, entry)
+	a.react(t, entry, e)
 }
 
 // synReceived: this host answers a SYN. The connection is in SYN_RECV since that
@@ -280,7 +281,9 @@ func (a *Assembler) giveBack(n *Timeline, e *events.Event, dir Dir) *Timeline {
 	for _, entry := range n.Entries {
 		to.relate(&entry)
 		if old != nil {
-			a.add(old, entry)
+			kept := a.place(old, entry.Time)
+			*kept = entry
+			a.tell(old, kept)
 		} else {
 			to.Entries = append(to.Entries, entry)
 		}
@@ -288,7 +291,7 @@ func (a *Assembler) giveBack(n *Timeline, e *events.Event, dir Dir) *Timeline {
 	if old != nil {
 		return old
 	}
-	to.Entries = append(to.Entries, to.describe(e, dir))
+	to.describe(a.place(to, e.Time()), e, dir)
 	a.updates = append(a.updates, Update{Kind: UpdateAddendum, Timeline: to})
 	return nil
 }
@@ -312,23 +315,24 @@ func (a *Assembler) drop(e *events.Event) {
 			}
 			s.Type, s.DropReason = EntryDrop, e.DropReason()
 			t.undo(s)
-			a.tell(t, *s)
+			a.tell(t, s)
 			return
 		}
 	}
 	if t = a.owner(e, dir, h.Flags()); t == nil {
 		return
 	}
-	entry := t.describe(e, dir)
-	if entry.Step == StepSYNACK && dir == Tx {
-		a.synReceived(t, entry.Time)
+	if dir == Tx && h.Flags().Has(events.SYN|events.ACK) {
+		a.synReceived(t, e.Time())
 	}
+	entry := a.place(t, e.Time())
+	t.describe(entry, e, dir)
 	entry.Type, entry.DropReason = EntryDrop, e.DropReason()
-	t.undo(&entry)
-	a.add(t, entry)
+	t.undo(entry)
+	a.tell(t, entry)
 	if entry.Step == StepSYN {
 		a.pair(t, dir, entry.Seq)
-		t.expectAnswer(&entry)
+		t.expectAnswer(entry)
 	}
 }
 
@@ -350,27 +354,23 @@ func (t *Timeline) undo(s *Entry) {
 	}
 }
 
-// describe makes an entry of a segment: which part it plays, how its numbers
+// describe fills in the entry of a segment: which part it plays, how its numbers
 // relate to the connection's; and remembers what the next ones need.
-func (t *Timeline) describe(e *events.Event, dir Dir) Entry {
+func (t *Timeline) describe(entry *Entry, e *events.Event, dir Dir) {
 	h := e.Header()
-	entry := Entry{
-		Time:    e.Time(),
-		Type:    EntrySegment,
-		Dir:     dir,
-		Flags:   h.Flags(),
-		Seq:     h.Seq(),
-		Ack:     h.Ack(),
-		Window:  h.Window(),
-		Len:     e.PayloadLen(),
-		Options: h.Options(),
-	}
+	entry.Type = EntrySegment
+	entry.Dir = dir
+	entry.Flags = h.Flags()
+	entry.Seq, entry.Ack = h.Seq(), h.Ack()
+	entry.Window = h.Window()
+	entry.Len = e.PayloadLen()
+	entry.Options = h.Options()
 	from, to := t.side(dir)
 	f := entry.Flags
 	end := entry.Seq + entry.Len
 	if f.Has(events.SYN) {
 		end++
-		entry.Retransmit = t.synSeen(&entry, from, to)
+		entry.Retransmit = t.synSeen(entry, from, to)
 	}
 	acks := f.Has(events.ACK) && !f.Has(events.SYN)
 	coversFIN := acks && to.finSent && to.finArrived && !to.finAcked && reached(entry.Ack, to.finEnd)
@@ -406,8 +406,7 @@ func (t *Timeline) describe(e *events.Event, dir Dir) Entry {
 	if !f.Has(events.RST) && (!from.nextKnown || reached(end, from.next)) {
 		from.next, from.nextKnown = end, true
 	}
-	t.relate(&entry)
-	return entry
+	t.relate(entry)
 }
 
 // synSeen learns from a SYN or SYN-ACK, and reports whether it was sent before.

@@ -137,12 +137,13 @@ func (a *Assembler) setState(t *Timeline, at uint64, to events.State, by *events
 		t.State = to // a change from nobody knows where is none to tell
 		return
 	}
-	entry := Entry{Time: at, Type: EntryState, From: t.State, To: to}
+	entry := a.place(t, at)
+	entry.Type, entry.From, entry.To = EntryState, t.State, to
 	if by != nil {
 		entry.PID, entry.Comm = by.PID(), by.Comm()
 	}
 	t.State = to
-	a.add(t, entry)
+	a.tell(t, entry)
 }
 
 // openBefore begins the timeline of a connection whose own beginning was not seen.

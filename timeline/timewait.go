@@ -88,8 +88,8 @@ func (a *Assembler) wake(w *timeWait) *Timeline {
 // afterwards is a segment of a connection whose timeline was written in TIME_WAIT.
 func (a *Assembler) afterwards(w *timeWait, e *events.Event, dir Dir) {
 	t := a.wake(w)
-	entry := t.describe(e, dir)
-	t.Entries = append(t.Entries, entry)
+	entry := a.place(t, e.Time())
+	t.describe(entry, e, dir)
 	w.local.keep(&t.track.local)
 	w.remote.keep(&t.track.remote)
 	switch {

@@ -126,6 +126,8 @@ func (t *Tracer) prepare(spec *ebpf.CollectionSpec, opts Options) error {
 // cause adds the sentinel to an error of the kernel's.
 func cause(err error) error {
 	switch {
+	case VerifierLog(err) != "":
+		return err // EACCES too, but no matter of rights
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return fmt.Errorf("%w: %w", ErrPermission, err)
 	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, unix.ENOSYS):
