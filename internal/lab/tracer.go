@@ -93,6 +93,20 @@ func StartTracer(t testing.TB, args ...string) *Tracer {
 	return tr
 }
 
+// Wait waits until the tracer has ended by itself, and returns its standard output as it is.
+func (tr *Tracer) Wait() string {
+	tr.t.Helper()
+	select {
+	case <-tr.ended:
+	case <-time.After(patience):
+		tr.t.Fatal("the tracer does not end")
+	}
+	if code := tr.cmd.ProcessState.ExitCode(); code != 0 {
+		tr.t.Fatalf("the tracer ended with status %d\n%s", code, tr.stderr.String())
+	}
+	return tr.stdout.String()
+}
+
 // Output is what a tracer wrote.
 type Output struct {
 	// Lines are the JSON lines as they are.

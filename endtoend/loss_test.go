@@ -1,0 +1,87 @@
+package endtoend
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"tcptrace/internal/lab"
+)
+
+// TestLossIsTold: with a ring of one page a burst loses events. What was lost is counted, and no
+// timeline that lacks something says that it is complete.
+func TestLossIsTold(t *testing.T) {
+	const n = 300
+	net := lab.Loopback(t)
+	e := &env{t: t, net: net, family: "v4", client: net.Client4, server: net.Server4}
+	tracer := lab.StartTracer(t, "-N", net.Client.Path(), "--ring-size", "4K")
+	e.listen()
+	var all sync.WaitGroup
+	all.Go(func() {
+		for range n {
+			s := e.accept()
+			s.readEOF()
+			s.close()
+		}
+	})
+	for range n {
+		c := e.socketAt(net.Client, e.client, 0)
+		c.must("connect", e.connect(c, e.server, serverPort))
+		c.close()
+	}
+	all.Wait()
+	e.rest()
+	out := tracer.Stop()
+
+	summary := regexp.MustCompile(`(\d+) timelines, (\d+) lost`).FindStringSubmatch(out.Stderr)
+	if summary == nil {
+		t.Fatalf("no summary:\n%s", out.Stderr)
+	}
+	lost, _ := strconv.Atoi(summary[2])
+	if lost == 0 {
+		t.Fatal("nothing was lost: the test does not test")
+	}
+	if !strings.Contains(out.Stderr, "events lost so far") {
+		t.Errorf("the loss was not reported while it happened:\n%s", out.Stderr)
+	}
+	told, incomplete := 0, 0
+	for _, tl := range out.Timelines {
+		told += tl.LostEvents
+		gaps := 0
+		for _, entry := range tl.Timeline {
+			if entry.Type == "gap" {
+				gaps++
+			}
+		}
+		if !tl.Complete {
+			incomplete++
+		}
+		if tl.LostEvents > 0 && (tl.Complete || gaps == 0) {
+			t.Errorf("%d events lost, but complete %v, %d gaps", tl.LostEvents, tl.Complete, gaps)
+		}
+		if tl.Complete {
+			way := states(t, &tl)
+			if way != activeOpen+activeClose && way != passiveOpen+passiveClose {
+				t.Errorf("complete, but its states are %s", way)
+			}
+			segments := 0
+			for _, entry := range tl.Timeline {
+				if entry.Type == "segment" {
+					segments++
+				}
+			}
+			// SYN, SYN-ACK, ACK, FIN, FIN-ACK, ACK, and one more where the close took four.
+			if segments < 6 {
+				t.Errorf("complete, but with %d segments", segments)
+			}
+		}
+	}
+	if told > lost {
+		t.Errorf("timelines tell of %d lost events, the summary of %d", told, lost)
+	}
+	if incomplete == 0 {
+		t.Errorf("%d events were lost, yet every timeline is complete", lost)
+	}
+}
