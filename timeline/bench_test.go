@@ -31,7 +31,7 @@ func records(tb testing.TB, path string) (all []*events.Event) {
 // BenchmarkAssemble sends the events of a connection with both ends on this host through
 // the state machine, over and over, each time as a connection of its own.
 func BenchmarkAssemble(b *testing.B) {
-	all := records(b, "testdata/bench.events")
+	all := records(b, "testdata/get-client-closes-first.events")
 	a := timeline.New(timeline.Options{Linger: 1e9})
 	b.ReportAllocs()
 	ended, n := 0, 0
