@@ -1,0 +1,271 @@
+package timeline_test
+
+import (
+	"runtime"
+	"testing"
+
+	"tcptrace/events"
+	"tcptrace/timeline"
+)
+
+func TestSequenceNumbersWrapAndWindowsScale(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.established(7)
+	s.activeClose(7)
+	s.take(s.a.Finish(s.now))
+	tl := s.only()
+	equal(t, "way", way(tl), "LISTEN SYN_RECV ESTABLISHED FIN_WAIT1 FIN_WAIT2 TIME_WAIT")
+	equal(t, "teardown", tl.Teardown.Kind, timeline.TeardownFourWay)
+	for _, e := range tl.Entries {
+		switch e.Step {
+		case timeline.StepACK:
+			equal(t, "third ACK's seq, relative", e.SeqRel, timeline.Some[uint32](1))
+			equal(t, "third ACK's ack, relative", e.AckRel, timeline.Some[uint32](1))
+			equal(t, "1050 × 2^7", e.WindowScaled, timeline.Some[uint32](134400))
+		case timeline.StepSYN:
+			equal(t, "a SYN's window is not scaled", e.WindowScaled, timeline.Some[uint32](64240))
+		case timeline.StepFIN:
+			equal(t, "FIN's seq, relative", e.SeqRel, timeline.Some[uint32](1))
+		}
+	}
+	equal(t, "handshake", tl.Handshake.DurationNS, timeline.Some[uint64](2000))
+}
+
+func TestWindowsAreNotScaledUnlessBothOffer(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.segment(events.KindReceive, events.SYN, x, 0, 64240, mss1460scale7...)
+	s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160, 2, 4, 5, 0xb4)
+	s.segment(events.KindReceive, events.ACK, 0, y+1, 1050)
+	s.take(s.a.Finish(s.now))
+	for _, e := range s.only().Entries {
+		if e.Step == timeline.StepACK {
+			equal(t, "window", e.WindowScaled, timeline.Some[uint32](1050))
+		}
+	}
+}
+
+// TestHalfOpenIsGivenUp: the kernel says nothing when a request sock times out.
+func TestHalfOpenIsGivenUp(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+	for _, gap := range []uint64{1, 2, 4, 8, 16} {
+		s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160)
+		s.wait(gap * sec)
+		equal(t, "ended", len(s.ended), 0)
+	}
+	s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160)
+	s.wait(32 * sec)
+	equal(t, "ended", len(s.ended), 0)
+	s.wait(10 * sec)
+	s.wait(sec)
+	tl := s.only()
+	equal(t, "outcome", tl.Handshake.Outcome, timeline.OutcomeTimedOut)
+	equal(t, "SYN-ACK retransmits", tl.Handshake.SYNACKRetransmits, 5)
+	equal(t, "way", way(tl), "LISTEN SYN_RECV CLOSE")
+}
+
+// TestFloodIsBounded: half-open timelines go first, the oldest first; an established one stays.
+func TestFloodIsBounded(t *testing.T) {
+	const cap = 100
+	s := newStory(t, timeline.Options{MaxLive: cap})
+	s.established(7)
+	for s.port = 1; s.port <= 5000; s.port++ {
+		s.segment(events.KindReceive, events.SYN, uint32(s.port), 0, 64240)
+		if n := s.a.Live(); n > cap {
+			t.Fatalf("%d timelines live, at most %d", n, cap)
+		}
+	}
+	stats := s.a.Stats()
+	equal(t, "evicted", stats.Evicted, 5001-cap)
+	equal(t, "written", len(s.ended), 5001-cap)
+	for i, tl := range s.ended {
+		if tl.Complete || tl.Remote.Port() != uint16(i+1) {
+			t.Fatalf("evicted as number %d: %v, complete %v", i, tl.Remote, tl.Complete)
+		}
+	}
+	s.port = 40000
+	s.state(7, events.Established, events.CloseWait, 0)
+	s.ended = nil
+	s.take(s.a.Finish(s.now))
+	equal(t, "the established one is still there", s.ended[0].State, events.CloseWait)
+}
+
+func TestTimeWaitIsWaitedOut(t *testing.T) {
+	s := newStory(t, timeline.Options{WholeTimeWait: true})
+	s.established(7)
+	s.activeClose(7)
+	s.wait(59 * sec)
+	equal(t, "ended early", len(s.ended), 0)
+	s.wait(2 * sec)
+	tl := s.only()
+	equal(t, "way", way(tl), "LISTEN SYN_RECV ESTABLISHED FIN_WAIT1 FIN_WAIT2 TIME_WAIT CLOSE")
+	equal(t, "2MSL", tl.Teardown.TimeWaitNS, timeline.Some(60*sec))
+	equal(t, "ended", tl.End.Known, true)
+}
+
+// TestFINStartsTimeWaitAnew: RFC 9293, section 3.10.7.4.
+func TestFINStartsTimeWaitAnew(t *testing.T) {
+	s := newStory(t, timeline.Options{WholeTimeWait: true})
+	s.established(7)
+	s.activeClose(7)
+	s.wait(30 * sec)
+	s.segment(events.KindReceive, events.FIN|events.ACK, 0, y+2, 1050)
+	s.segment(events.KindTransmit, events.ACK, y+2, 1, 509)
+	s.wait(31 * sec)
+	equal(t, "ended early", len(s.ended), 0)
+	s.wait(30 * sec)
+	tl := s.only()
+	equal(t, "FIN retransmits", tl.Teardown.FINRetransmits, 1)
+	equal(t, "time-wait > 60 s", tl.Teardown.TimeWaitNS.Value > 89*sec, true)
+}
+
+// TestResetEndsTimeWait, before its line was written and after.
+func TestResetEndsTimeWait(t *testing.T) {
+	s := newStory(t, timeline.Options{WholeTimeWait: true})
+	s.established(7)
+	s.activeClose(7)
+	s.segment(events.KindReceive, events.RST, 1, 0, 0)
+	s.wait(sec)
+	tl := s.only()
+	equal(t, "state", tl.State, events.Close)
+	equal(t, "kind is the close's", tl.Teardown.Kind, timeline.TeardownFourWay)
+
+	s = newStory(t, timeline.Options{})
+	s.established(7)
+	s.activeClose(7)
+	s.wait(sec)
+	id := s.only().ID
+	s.segment(events.KindReceive, events.RST, 1, 0, 0)
+	if len(s.addenda) != 1 || s.addenda[0].ID != id || way(&s.addenda[0]) != "TIME_WAIT CLOSE" {
+		t.Errorf("addenda: %+v", s.addenda)
+	}
+}
+
+// TestOrphanInFinWait2 moves to a smaller socket: the kernel says CLOSE, but the peer's FIN is
+// still to come.
+func TestOrphanInFinWait2(t *testing.T) {
+	open := func() *story {
+		s := newStory(t, timeline.Options{})
+		s.established(7)
+		s.state(7, events.Established, events.FinWait1, 0)
+		s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 0, 509)
+		s.segment(events.KindReceive, events.ACK, 0, y+2, 1050)
+		s.state(7, events.FinWait1, events.FinWait2, events.NoteOrphan)
+		s.state(7, events.FinWait2, events.Close, events.NoteOrphan)
+		return s
+	}
+	s := open()
+	s.wait(10 * sec)
+	equal(t, "ended", len(s.ended), 0)
+	s.segment(events.KindReceive, events.FIN|events.ACK, 0, y+2, 1050)
+	s.segment(events.KindTransmit, events.ACK, y+2, 1, 509)
+	s.wait(2 * sec)
+	equal(t, "way", way(s.only()), "LISTEN SYN_RECV ESTABLISHED FIN_WAIT1 FIN_WAIT2 TIME_WAIT")
+
+	s = open()
+	s.wait(61 * sec)
+	s.wait(sec)
+	tl := s.only()
+	equal(t, "way", way(tl), "LISTEN SYN_RECV ESTABLISHED FIN_WAIT1 FIN_WAIT2 CLOSE")
+	equal(t, "kind", tl.Teardown.Kind, timeline.TeardownTimedOut)
+}
+
+// TestRefusedByTimeWait: a SYN that TIME_WAIT answers with an ACK opens nothing.
+func TestRefusedByTimeWait(t *testing.T) {
+	for _, linger := range []uint64{0, 100 * sec} {
+		s := newStory(t, timeline.Options{Linger: linger})
+		s.established(7)
+		s.activeClose(7)
+		s.wait(sec)
+		s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+		s.segment(events.KindTransmit, events.ACK, y+2, 1, 509)
+		s.take(s.a.Finish(s.now))
+		id := s.only().ID
+		told := s.addenda
+		if linger > 0 {
+			told = s.ended
+		}
+		equal(t, "told", len(told), 1)
+		equal(t, "of", told[0].ID, id)
+		n := len(told[0].Entries)
+		equal(t, "SYN", told[0].Entries[n-2].Step, timeline.StepSYN)
+		equal(t, "timelines", s.a.Stats().Timelines, 1)
+	}
+}
+
+func TestLossMarksItsTimeline(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.established(7)
+	s.take(s.a.Lost(events.Loss{Sock: 7, FirstNS: s.now + 1, Records: 3}))
+	s.port++
+	s.established(8)
+	s.take(s.a.Finish(s.now))
+	equal(t, "ended", len(s.ended), 2)
+	hit, other := s.ended[0], s.ended[1]
+	equal(t, "complete", hit.Complete, false)
+	equal(t, "lost", hit.LostEvents, 3)
+	equal(t, "gap", hit.Entries[len(hit.Entries)-1].Type, timeline.EntryGap)
+	equal(t, "the other is complete", other.Complete, true)
+}
+
+// TestLossOfUnknownMarksAll: where nobody knows whose the events were, they may have been anybody's.
+func TestLossOfUnknownMarksAll(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.established(7)
+	s.port++
+	s.established(8)
+	s.take(s.a.Lost(events.Loss{FirstNS: s.now, Records: 3}))
+	s.take(s.a.Finish(s.now))
+	for _, tl := range s.ended {
+		equal(t, "complete", tl.Complete, false)
+		equal(t, "gap", tl.Entries[len(tl.Entries)-1].Type, timeline.EntryGap)
+	}
+}
+
+// TestUnconfirmedIsNotTold: SYNs that nothing here reacted to may have been forwarded.
+func TestUnconfirmedIsNotTold(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.unconfirmedSYN()
+	s.wait(60 * sec)
+	s.wait(sec)
+	equal(t, "told", len(s.ended), 0)
+	equal(t, "timelines", s.a.Stats().Timelines, 0)
+
+	s.unconfirmedSYN()
+	s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+	s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160)
+	s.take(s.a.Finish(s.now))
+	tl := s.only()
+	equal(t, "entries", len(tl.Entries), 4)
+	equal(t, "SYN retransmits", tl.Handshake.SYNRetransmits, 1)
+}
+
+// TestTimeWaitsAreSmall: what is kept of 100,000 written connections in TIME_WAIT.
+func TestTimeWaitsAreSmall(t *testing.T) {
+	const n = 60000
+	s := newStory(t, timeline.Options{})
+	round := func(from, to uint16) {
+		for s.port = from; s.port < to; s.port++ {
+			s.established(7)
+			s.activeClose(7)
+			s.wait(100)
+			s.ended = s.ended[:0]
+		}
+	}
+	round(1, 100) // what is there once
+	before := heap()
+	round(100, n)
+	each := (heap() - before) / (n - 100)
+	t.Logf("%d bytes for each", each)
+	if each > 600 {
+		t.Errorf("%d bytes for each connection in TIME_WAIT, want at most 600", each)
+	}
+	runtime.KeepAlive(s)
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}

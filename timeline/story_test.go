@@ -1,0 +1,139 @@
+package timeline_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"tcptrace/events"
+	"tcptrace/gen"
+	"tcptrace/timeline"
+)
+
+// story makes events by hand, of a server end 192.0.2.2:80 with clients of 192.0.2.1, and
+// sends them to an Assembler.
+type story struct {
+	t    *testing.T
+	a    *timeline.Assembler
+	now  uint64
+	port uint16
+	// ended are the timelines told so far, as they were then.
+	ended   []timeline.Timeline
+	addenda []timeline.Timeline
+}
+
+func newStory(t *testing.T, o timeline.Options) *story {
+	return &story{t: t, a: timeline.New(o), now: uint64(time.Hour), port: 40000}
+}
+
+const sec = uint64(time.Second)
+
+func (s *story) take(updates []timeline.Update) {
+	for _, u := range updates {
+		copied := *u.Timeline
+		copied.Entries = append([]timeline.Entry(nil), u.Timeline.Entries...)
+		switch u.Kind {
+		case timeline.UpdateEnd:
+			s.ended = append(s.ended, copied)
+		case timeline.UpdateAddendum:
+			s.addenda = append(s.addenda, copied)
+		}
+	}
+}
+
+func (s *story) send(r gen.BPFEvent) {
+	s.now += 1000
+	r.TimeNs = s.now
+	r.Family = 4
+	local, remote := netip.MustParseAddr("::ffff:192.0.2.2").As16(), netip.MustParseAddr("::ffff:192.0.2.1").As16()
+	r.Tuple = gen.BPFTuple{LocalAddr: local, RemoteAddr: remote, LocalPort: 80, RemotePort: s.port, Netns: 1}
+	e := events.View(unsafe.Slice((*byte)(unsafe.Pointer(&r)), events.Size))
+	if e == nil {
+		s.t.Fatal("not an event")
+	}
+	s.take(s.a.Add(e))
+}
+
+// wait lets time pass in which nothing happens.
+func (s *story) wait(d uint64) {
+	s.now += d
+	s.take(s.a.Advance(s.now))
+}
+
+func (s *story) segment(kind events.Kind, flags events.Flags, seq, ack uint32, window uint16, options ...byte) {
+	r := gen.BPFEvent{Kind: uint8(kind)}
+	h := r.TcpHeader[:]
+	h[4], h[5], h[6], h[7] = byte(seq>>24), byte(seq>>16), byte(seq>>8), byte(seq)
+	h[8], h[9], h[10], h[11] = byte(ack>>24), byte(ack>>16), byte(ack>>8), byte(ack)
+	h[12] = byte(5+len(options)/4) << 4
+	h[13] = byte(flags)
+	h[14], h[15] = byte(window>>8), byte(window)
+	copy(h[20:], options)
+	s.send(r)
+}
+
+func (s *story) state(sock uint64, from, to events.State, notes events.Notes) {
+	s.send(gen.BPFEvent{Kind: uint8(events.KindState), Sock: sock, OldState: uint8(from), NewState: uint8(to), Notes: uint8(notes)})
+}
+
+// The sequence numbers wrap within each connection: x+1 and y+1 are small.
+var x, y uint32 = 0xffffffff, 0xfffffffe
+
+var mss1460scale7 = []byte{2, 4, 5, 0xb4, 1, 3, 3, 7}
+
+// established is a connection until the third ACK.
+func (s *story) established(sock uint64) {
+	s.segment(events.KindReceive, events.SYN, x, 0, 64240, mss1460scale7...)
+	s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160, mss1460scale7...)
+	s.segment(events.KindReceive, events.ACK, 0, y+1, 1050)
+	s.state(sock, events.SynRecv, events.Established, 0)
+}
+
+// activeClose: this end closes first, up to TIME_WAIT.
+func (s *story) activeClose(sock uint64) {
+	s.state(sock, events.Established, events.FinWait1, 0)
+	s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 0, 509)
+	s.segment(events.KindReceive, events.ACK, 0, y+2, 1050)
+	s.state(sock, events.FinWait1, events.FinWait2, 0)
+	s.segment(events.KindReceive, events.FIN|events.ACK, 0, y+2, 1050)
+	s.segment(events.KindTransmit, events.ACK, y+2, 1, 509)
+	s.state(sock, events.FinWait2, events.Close, events.NoteFINReceived)
+}
+
+func (s *story) only() *timeline.Timeline {
+	s.t.Helper()
+	if len(s.ended) != 1 {
+		s.t.Fatalf("%d timelines ended, want 1", len(s.ended))
+	}
+	return &s.ended[0]
+}
+
+// way is the way through the states.
+func way(tl *timeline.Timeline) string {
+	var all []string
+	for _, e := range tl.Entries {
+		if e.Type == timeline.EntryState {
+			if len(all) == 0 {
+				all = append(all, e.From.String())
+			}
+			all = append(all, e.To.String())
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+func equal[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+func (s *story) unconfirmedSYN() {
+	r := gen.BPFEvent{Kind: uint8(events.KindReceive), Notes: uint8(events.NoteUnconfirmed)}
+	copy(r.TcpHeader[4:], []byte{0xff, 0xff, 0xff, 0xff})
+	r.TcpHeader[12], r.TcpHeader[13] = 5<<4, byte(events.SYN)
+	s.send(r)
+}
