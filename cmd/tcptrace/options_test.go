@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"tcptrace/output"
+	"tcptrace/tracer"
+)
+
+func port(first, last uint16) tracer.PortRange { return tracer.PortRange{First: first, Last: last} }
+
+func TestOptions(t *testing.T) {
+	self := uint32(os.Getpid())
+	for _, c := range []struct {
+		args string
+		want func(o *options)
+	}{
+		{"", func(*options) {}},
+		{"-P 80,443,8000-8100 -P 1", func(o *options) {
+			o.filter.Ports = []tracer.PortRange{port(80, 80), port(443, 443), port(8000, 8100), port(1, 1)}
+		}},
+		{"-L 22 -D 1-65535", func(o *options) {
+			o.filter.LocalPorts = []tracer.PortRange{port(22, 22)}
+			o.filter.RemotePorts = []tracer.PortRange{port(1, 65535)}
+		}},
+		{fmt.Sprintf("-p %d", self), func(o *options) { o.filter.PIDs = []uint32{self} }},
+		{"-a 10.0.0.1,10.1.2.3/8 -a fd00::/64 -a ::ffff:192.0.2.1", func(o *options) {
+			for _, p := range []string{"10.0.0.1/32", "10.0.0.0/8", "fd00::/64", "192.0.2.1/32"} {
+				o.filter.Addresses = append(o.filter.Addresses, netip.MustParsePrefix(p))
+			}
+		}},
+		{"-4", func(o *options) { o.filter.Family = 4 }},
+		{"-6 -N 4026531840", func(o *options) { o.filter.Family, o.filter.Netns = 6, []uint32{4026531840} }},
+		{"-j -tT", func(o *options) { o.format, o.timeColumn = "json", output.TimeSeconds|output.TimeOfDay }},
+		{"-o json", func(o *options) { o.format = "json" }},
+		{"-w -q --segments all", func(o *options) { o.wide, o.quiet, o.allSegments = true, true, true }},
+		{"-c 5 --duration 1m --linger 0s --time-wait", func(o *options) {
+			o.count, o.duration, o.linger, o.timeWait = 5, time.Minute, 0, true
+		}},
+		{"--ring-size 64K --max-timelines 7 --attach tracepoint", func(o *options) { o.ringSize, o.maxLive = 64<<10, 7 }},
+		{"--ready-file r --record f", func(o *options) { o.readyFile, o.record = "r", "f" }},
+	} {
+		want := &options{ringSize: 8 << 20, format: "text", linger: time.Second, maxLive: 65536}
+		c.want(want)
+		got, err := parseOptions(strings.Fields(c.args))
+		if err != nil {
+			t.Errorf("%s: %v", c.args, err)
+			continue
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\ngot  %+v\nwant %+v", c.args, got, want)
+		}
+	}
+}
+
+// TestWrongUsage: each mistake ends with status 2, in one line that names it, before anything is touched.
+func TestWrongUsage(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"--nonsense", "--nonsense"},
+		{"-P 0", "-P 0: neither a port"},
+		{"-P 65536", "-P 65536: neither a port"},
+		{"-P 80-", "-P 80-: neither a port"},
+		{"-L 100-90", "-L 100-90: neither a port"},
+		{"-D http", "-D http: neither a port"},
+		{"-p 0", "-p 0: not a process id"},
+		{"-p -5", "-p -5: not a process id"},
+		{"-p 4194305", "-p 4194305: there is no such process"},
+		{"-a 10.0.0", "-a 10.0.0: neither an address"},
+		{"-a 10.0.0.0/33", "-a 10.0.0.0/33: neither an address"},
+		{"-N /etc/passwd", "-N /etc/passwd: neither the inode number nor the path"},
+		{"-4 -6", "-4 and -6 exclude each other"},
+		{"-o xml", "-o xml: no such format; there are: text, json"},
+		{"-j -o text", "-j means -o json, but -o says text"},
+		{"--segments data", "--segments data: not one of control, all"},
+		{"--ring-size 3M", "--ring-size 3M: not a power of two"},
+		{"--ring-size 2G", "--ring-size 2G: not a power of two"},
+		{"--ring-size 0", "--ring-size 0: not a power of two"},
+		{"--ring-size big", "--ring-size big: not a power of two"},
+		{"--duration 0s", "--duration 0s: not a positive time"},
+		{"--duration soon", "soon"},
+		{"--linger -1s", "--linger -1s: not a positive time"},
+		{"-c 0", "-c 0: not a number from 1"},
+		{"--max-timelines 0", "--max-timelines 0: not a number from 1"},
+		{"--attach fentry", "--attach fentry: not built yet"},
+		{"--attach magic", "--attach magic: not one of"},
+		{"--replay a --record b", "--replay and --record exclude each other"},
+		{"443", `unexpected argument "443"`},
+		{"-- curl x", `cannot start "curl"`},
+	} {
+		var stdout, stderr bytes.Buffer
+		status := command(context.Background(), strings.Fields(c.args), &stdout, &stderr)
+		lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
+		if status != exitUsage || stdout.Len() > 0 || len(lines) != 2 ||
+			!strings.HasPrefix(lines[0], "tcptrace: ") || !strings.Contains(lines[0], c.want) {
+			t.Errorf("%s: status %d, stdout %q, stderr %q; want %q", c.args, status, stdout.String(), stderr.String(), c.want)
+		}
+	}
+}
+
+func TestFailures(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"--replay /nonexistent", "replay: open /nonexistent: no such file or directory"},
+		{"--replay /dev/null", "line 1: not a recording of tcptrace"},
+	} {
+		var stdout, stderr bytes.Buffer
+		status := command(context.Background(), strings.Fields(c.args), &stdout, &stderr)
+		if status != exitFailure || !strings.Contains(stderr.String(), c.want) || strings.Count(stderr.String(), "\n") != 1 {
+			t.Errorf("%s: status %d, stderr %q; want %q", c.args, status, stderr.String(), c.want)
+		}
+	}
+}
+
+func TestExplain(t *testing.T) {
+	for err, want := range map[error]string{
+		fmt.Errorf("create maps: %w: detail", tracer.ErrPermission): "does not permit",
+		fmt.Errorf("%w: detail", tracer.ErrNoBTF):                   "CONFIG_DEBUG_INFO_BTF=y",
+		fmt.Errorf("attach: %w", tracer.ErrNoBPF):                   "CONFIG_BPF_SYSCALL=y",
+	} {
+		got := explain(err)
+		if !strings.Contains(got, want) || strings.Contains(got, "\n") {
+			t.Errorf("%v: %q, want %q in one line", err, got, want)
+		}
+	}
+}
+
+func TestReplay(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	status := command(context.Background(), []string{"--replay", "../../timeline/testdata/refused.events", "-j"}, &stdout, &stderr)
+	if status != exitOK || strings.Count(stdout.String(), `"outcome":"refused"`) != 2 {
+		t.Errorf("status %d, stdout %q", status, stdout.String())
+	}
+	if !strings.Contains(stderr.String(), "2 timelines, 0 lost") {
+		t.Errorf("stderr %q", stderr.String())
+	}
+}
+
+func TestHelpListsEveryFlag(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if status := command(context.Background(), []string{"-h"}, &stdout, &stderr); status != exitOK || stderr.Len() > 0 {
+		t.Errorf("status %d, stderr %q", status, stderr.String())
+	}
+	for _, want := range []string{"-p, --pid", "-P, --port", "-L, --local-port", "-D, --remote-port", "-a, --addr", "-4,", "-6,",
+		"-N, --netns", "-o, --output", "-j, --json", "--segments", "-c, --count", "--duration", "-t,", "-T,", "-w, --wide",
+		"--attach", "--ring-size", "-q, --quiet", "-V, --version", "-h, --help", "--ready-file", "--linger", "--time-wait",
+		"--max-timelines", "Examples:"} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("help lacks %q", want)
+		}
+	}
+}
