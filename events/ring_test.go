@@ -3,7 +3,6 @@ package events
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -174,7 +173,7 @@ func FuzzRing(f *testing.F) {
 		}
 		r.Commit()
 		if consumer > producer {
-			t.Error(fmt.Sprintf("consumer %d beyond producer %d", consumer, producer))
+			t.Errorf("consumer %d beyond producer %d", consumer, producer)
 		}
 	})
 }

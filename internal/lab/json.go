@@ -85,18 +85,21 @@ type Entry struct {
 	SeqRel *uint32  `json:"seq_rel"`
 	AckRel *uint32  `json:"ack_rel"`
 
-	Window       uint16  `json:"window"`
-	WindowScaled *uint32 `json:"window_scaled"`
-	Len          uint32  `json:"len"`
-	Options      *struct {
-		MSS           *int   `json:"mss"`
-		WScale        *int   `json:"wscale"`
-		SACKPermitted bool   `json:"sack_permitted"`
-		TSVal         *int64 `json:"ts_val"`
-		TSEcr         *int64 `json:"ts_ecr"`
-	} `json:"options"`
-	Step       string `json:"step"`
-	Also       string `json:"also"`
-	Retransmit bool   `json:"retransmit"`
-	Lost       int    `json:"lost"`
+	Window       uint16   `json:"window"`
+	WindowScaled *uint32  `json:"window_scaled"`
+	Len          uint32   `json:"len"`
+	Options      *Options `json:"options"`
+	Step         string   `json:"step"`
+	Also         string   `json:"also"`
+	Retransmit   bool     `json:"retransmit"`
+	Lost         int      `json:"lost"`
+}
+
+// Options are a segment's; nil where it has not got one.
+type Options struct {
+	MSS           *int   `json:"mss"`
+	WScale        *int   `json:"wscale"`
+	SACKPermitted bool   `json:"sack_permitted"`
+	TSVal         *int64 `json:"ts_val"`
+	TSEcr         *int64 `json:"ts_ecr"`
 }
