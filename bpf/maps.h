@@ -81,7 +81,7 @@ struct flow {
 /* Records for the reader. Full: the record is counted in lost. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 8 << 20);
+	__uint(max_entries, 16 << 20);
 	__type(value, struct event); /* for bpf2go */
 } ring SEC(".maps");
 

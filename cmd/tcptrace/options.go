@@ -104,7 +104,7 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.IntVar(&o.maxLive, "max-timelines", timeline.DefaultMaxLive, "keep at most `N` connections in memory")
 
 	f.StringVar(&raw.attach, "attach", "auto", "`HOW` to attach: auto or tracepoint")
-	f.StringVar(&raw.ringSize, "ring-size", "8M", "`SIZE` of the ring buffer between kernel and tcptrace: a power of two, such as 16M")
+	f.StringVar(&raw.ringSize, "ring-size", "16M", "`SIZE` of the ring buffer between kernel and tcptrace: a power of two, such as 64M")
 	f.StringVar(&o.readyFile, "ready-file", "", "create `FILE` when all hooks are attached")
 	f.StringVar(&o.record, "record", "", "write the kernel's events to `FILE` as well")
 	f.StringVar(&o.replay, "replay", "", "show the events of a recorded `FILE`; needs no root")

@@ -48,7 +48,7 @@ func TestOptions(t *testing.T) {
 		{"--ring-size 64K --max-timelines 7 --attach tracepoint", func(o *options) { o.ringSize, o.maxLive = 64<<10, 7 }},
 		{"--ready-file r --record f", func(o *options) { o.readyFile, o.record = "r", "f" }},
 	} {
-		want := &options{ringSize: 8 << 20, format: "text", linger: time.Second, maxLive: 65536}
+		want := &options{ringSize: 16 << 20, format: "text", linger: time.Second, maxLive: 65536}
 		c.want(want)
 		got, err := parseOptions(strings.Fields(c.args))
 		if err != nil {
