@@ -38,18 +38,14 @@ int BPF_PROG(on_netif_receive_skb, struct sk_buff *skb)
 	return receive(skb, READ(skb, data) - READ(skb, head));
 }
 
-/* An skb dies unserved; since 5.17 (c504e5c2f964) the kernel says why. */
+/*
+ * An skb dies unserved. Since 5.17 (c504e5c2f964) the kernel says why; before, what TCP
+ * itself frees cannot be told from a drop, and none is told.
+ */
 SEC("tp_btf/kfree_skb")
 int BPF_PROG(on_kfree_skb, struct sk_buff *skb, void *location, __u32 reason)
 {
 	return drop(skb, reason);
-}
-
-/* The same on kernels before 5.17. */
-SEC("tp_btf/kfree_skb")
-int BPF_PROG(on_kfree_skb_no_reason, struct sk_buff *skb)
-{
-	return drop(skb, 0);
 }
 
 /* A process has read data. */

@@ -109,7 +109,6 @@ const (
 	BPFMapRing                 = "ring"
 	BPFProgOnInetSockSetState  = "on_inet_sock_set_state"
 	BPFProgOnKfreeSkb          = "on_kfree_skb"
-	BPFProgOnKfreeSkbNoReason  = "on_kfree_skb_no_reason"
 	BPFProgOnNetDevQueue       = "on_net_dev_queue"
 	BPFProgOnNetifReceiveSkb   = "on_netif_receive_skb"
 	BPFProgOnTaskFile          = "on_task_file"
@@ -180,7 +179,6 @@ type BPFSpecs struct {
 type BPFProgramSpecs struct {
 	OnInetSockSetState  *ebpf.ProgramSpec `ebpf:"on_inet_sock_set_state"`
 	OnKfreeSkb          *ebpf.ProgramSpec `ebpf:"on_kfree_skb"`
-	OnKfreeSkbNoReason  *ebpf.ProgramSpec `ebpf:"on_kfree_skb_no_reason"`
 	OnNetDevQueue       *ebpf.ProgramSpec `ebpf:"on_net_dev_queue"`
 	OnNetifReceiveSkb   *ebpf.ProgramSpec `ebpf:"on_netif_receive_skb"`
 	OnTaskFile          *ebpf.ProgramSpec `ebpf:"on_task_file"`
@@ -296,7 +294,6 @@ type BPFVariables struct {
 type BPFPrograms struct {
 	OnInetSockSetState  *ebpf.Program `ebpf:"on_inet_sock_set_state"`
 	OnKfreeSkb          *ebpf.Program `ebpf:"on_kfree_skb"`
-	OnKfreeSkbNoReason  *ebpf.Program `ebpf:"on_kfree_skb_no_reason"`
 	OnNetDevQueue       *ebpf.Program `ebpf:"on_net_dev_queue"`
 	OnNetifReceiveSkb   *ebpf.Program `ebpf:"on_netif_receive_skb"`
 	OnTaskFile          *ebpf.Program `ebpf:"on_task_file"`
@@ -307,7 +304,6 @@ func (p *BPFPrograms) Close() error {
 	return _BPFClose(
 		p.OnInetSockSetState,
 		p.OnKfreeSkb,
-		p.OnKfreeSkbNoReason,
 		p.OnNetDevQueue,
 		p.OnNetifReceiveSkb,
 		p.OnTaskFile,

@@ -16,7 +16,7 @@ type hook struct {
 // hooks are all there are, in the order in which they attach: what ends a
 // story before what begins it, so that none is begun that cannot be ended.
 var hooks = []hook{
-	{"dropped segments", []string{gen.BPFProgOnKfreeSkb, gen.BPFProgOnKfreeSkbNoReason}, false},
+	{"dropped segments", []string{gen.BPFProgOnKfreeSkb}, false},
 	{"the process that reads", []string{gen.BPFProgOnTcpRcvSpaceAdjust}, false},
 	{"state changes", []string{gen.BPFProgOnInetSockSetState}, true},
 	{"segments sent", []string{gen.BPFProgOnNetDevQueue}, true},

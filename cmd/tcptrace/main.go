@@ -77,9 +77,9 @@ func explain(err error) string {
 	case errors.Is(err, tracer.ErrPermission):
 		return tracer.ErrPermission.Error() + ", even to root: in a container, give it CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN (or --privileged); else see whether lockdown is on (/sys/kernel/security/lockdown)"
 	case errors.Is(err, tracer.ErrNoBTF):
-		return tracer.ErrNoBTF.Error() + ": use one built with CONFIG_DEBUG_INFO_BTF=y, as those of the larger distributions are (Linux 5.11 or later)"
+		return tracer.ErrNoBTF.Error() + ": use one built with CONFIG_DEBUG_INFO_BTF=y, as those of the larger distributions are (Linux 5.10 or later)"
 	case errors.Is(err, tracer.ErrNoBPF):
-		return firstLine(err) + ": tcptrace needs Linux 5.11 or later with CONFIG_BPF_SYSCALL=y"
+		return firstLine(err) + ": tcptrace needs Linux 5.10 or later with CONFIG_BPF_SYSCALL=y"
 	case tracer.VerifierLog(err) != "":
 		return firstLine(err) + ": please report it with what " + debugVariable + "=1 prints"
 	}
