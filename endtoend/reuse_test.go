@@ -2,6 +2,7 @@ package endtoend
 
 import (
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -108,5 +109,43 @@ func TestAddendum(t *testing.T) {
 	}
 	if len(steps) != 2 || steps[0] != "rx fin" || steps[1] != "tx fin-ack" {
 		t.Errorf("addenda tell of %v, want rx fin, tx fin-ack", steps)
+	}
+}
+
+// TestTimeWaitEnds: waited out, TIME_WAIT ends when the kernel's own list of sockets says so.
+func TestTimeWaitEnds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 2MSL, a minute")
+	}
+	t.Parallel()
+	n := lab.Cable(t)
+	e := newEnv(t, n, "v4", "-N", n.Client.Path(), "-N", n.Server.Path(), "--time-wait")
+	c, s := e.open()
+	c.close()
+	s.readEOF()
+	s.close()
+	e.rest()
+	held := func() bool { return len(n.Client.Sockets(serverPort)) > 0 }
+	if !held() {
+		t.Fatal("the client has no socket in TIME_WAIT")
+	}
+	begin := time.Now()
+	for held() && time.Since(begin) < 90*time.Second {
+		<-time.After(50 * time.Millisecond)
+	}
+	lasted := time.Since(begin)
+	r := e.finish()
+	if len(r.client.timelines) != 1 {
+		t.Fatalf("%d timelines of the client, want 1", len(r.client.timelines))
+	}
+	tl := &r.client.timelines[0]
+	equal(t, "states", states(t, tl), activeOpen+activeClose+" CLOSE")
+	if tl.Teardown.TimeWaitNS == nil || tl.End == nil {
+		t.Fatalf("time_wait_ns %v, end %v", tl.Teardown.TimeWaitNS, tl.End)
+	}
+	// The kernel's timer wheel is coarse so far ahead: up to 1/8 later.
+	told := time.Duration(*tl.Teardown.TimeWaitNS)
+	if lasted < told-time.Second || lasted > told+told/8+time.Second {
+		t.Errorf("TIME_WAIT lasted %s by the kernel's list, %s by the timeline", lasted, told)
 	}
 }

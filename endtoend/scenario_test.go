@@ -233,21 +233,16 @@ func TestScenario(t *testing.T) {
 	lab.Need(t, "ip", "nft", "tcpdump", "tshark")
 	for _, sc := range scenarios {
 		for _, family := range families {
-			t.Run(sc.name+"/cable-"+family, func(t *testing.T) {
-				t.Parallel()
-				e := newEnv(t, lab.Cable(t), family)
-				sc.run(e)
-				e.rest()
-				sc.want.check(t, e, e.finish())
-			})
+			for name, network := range map[string]func(testing.TB) *lab.Network{"cable": lab.Cable, "loopback": lab.Loopback} {
+				t.Run(sc.name+"/"+name+"-"+family, func(t *testing.T) {
+					t.Parallel()
+					e := newEnv(t, network(t), family)
+					sc.run(e)
+					e.rest()
+					sc.want.check(t, e, e.finish())
+				})
+			}
 		}
-		t.Run(sc.name+"/loopback", func(t *testing.T) {
-			t.Parallel()
-			e := newEnv(t, lab.Loopback(t), "v4")
-			sc.run(e)
-			e.rest()
-			sc.want.check(t, e, e.finish())
-		})
 	}
 }
 
