@@ -1,0 +1,90 @@
+# `make` alone prints the targets: the text after each ##.
+.DEFAULT_GOAL := help
+
+GO      ?= go
+PREFIX  ?= /usr/local
+DESTDIR ?=
+# Only where the user is not root and sudo exists.
+SUDO    := $(if $(filter-out 0,$(shell id -u)),$(shell command -v sudo))
+
+# What tests compare with, and build their networks from; each as COMMAND:PACKAGE.
+TEST_TOOLS  := ip:iproute2 ss:iproute2 nft:nftables tcpdump:tcpdump tshark:tshark
+BENCH_TOOLS := tcpdump:tcpdump tcpstates:libbpf-tools tcplife:libbpf-tools bpftrace:bpftrace
+BPF_TOOLS   := clang-19:clang-19 llvm-strip-19:llvm-19 /usr/include/bpf/bpf_helpers.h:libbpf-dev
+
+# Packages that need no root and touch no kernel: these run under the race detector too.
+PURE = $(shell $(GO) list ./... | grep -vE '/(endtoend|gen|tracer|internal/lab)(/|$$)')
+
+.PHONY: help
+help: ## print this list
+	@echo 'make TARGET [VARIABLE=VALUE ...]'
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+.PHONY: run
+run: build ## build and start the tracer; ARGS="-P 443" passes flags
+	@$(SUDO) ./bin/tcptrace $(ARGS)
+
+.PHONY: build
+build: ## build bin/tcptrace
+	@CGO_ENABLED=0 $(GO) build -o bin/tcptrace ./cmd/tcptrace
+
+.PHONY: install
+install: build ## install into PREFIX (/usr/local)
+	install -D -m 755 bin/tcptrace $(DESTDIR)$(PREFIX)/bin/tcptrace
+
+.PHONY: test
+test: ## run every test this machine can; as root also those on the live kernel
+	@.ci/need $(TEST_TOOLS)
+	@[ "$$(id -u)" -eq 0 ] || echo 'test: not root: tests on the live kernel are skipped'
+	$(GO) vet ./...
+	@if command -v $${CC:-gcc} >/dev/null; then \
+		echo '$(GO) test -race (packages without a kernel)' && \
+		CGO_ENABLED=1 $(GO) test -race $(PURE); \
+	else \
+		echo 'test: no C compiler: the race detector is left out'; \
+	fi
+# One package at a time: those on the live kernel would disturb each other. Their
+# results depend on more than files, so none is taken from the cache.
+	$(GO) test -p 1 -count 1 -timeout 15m ./...
+
+.PHONY: fuzz
+fuzz: ## run each fuzzer for FUZZTIME (30s)
+	@GO='$(GO)' FUZZTIME='$(or $(FUZZTIME),30s)' .ci/fuzz
+
+.PHONY: bench
+bench: build ## measure what tracing costs, into docs/benchmarks.md; BENCH="-rounds 9" passes flags
+	@.ci/need $(BENCH_TOOLS)
+	@$(GO) build -o bin/bench ./bench
+	$(GO) test -run '^$$' -bench . -benchmem -count 5 ./... | tee bin/micro.txt
+	$(SUDO) ./bin/bench -tcptrace bin/tcptrace -micro bin/micro.txt -update docs/benchmarks.md $(BENCH)
+
+.PHONY: generate
+generate: ## compile bpf/ into gen/ with clang-19
+	@.ci/need --must $(BPF_TOOLS)
+	$(GO) generate ./gen
+
+.PHONY: check-generate
+check-generate: ## fail where gen/ is not what bpf/ makes; changes nothing
+	@.ci/need --must $(BPF_TOOLS)
+# Elsewhere, so that the tree stays as it is, whatever the outcome.
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
+	cp -r go.mod go.sum bpf gen "$$tmp" && \
+	rm -f "$$tmp"/gen/*_bpfel.* && \
+	$(GO) -C "$$tmp" generate ./gen && \
+	diff -r gen "$$tmp/gen" || { echo 'gen/ is not what bpf/ makes: run make generate and commit gen/'; exit 1; }
+
+.PHONY: fmt
+fmt: ## format the Go code
+	gofmt -l -w .
+
+.PHONY: lint
+lint: ## check formatting, go.mod, vet, staticcheck and who may import what
+	@unformatted=$$(gofmt -l .) && [ -z "$$unformatted" ] || { echo "not formatted (make fmt): $$unformatted"; exit 1; }
+	$(GO) mod tidy -diff
+	$(GO) vet ./...
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+	$(GO) test ./internal/layering
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin

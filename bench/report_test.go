@@ -1,0 +1,64 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestWriteMicro(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "micro.txt")
+	text := `goos: linux
+pkg: tcptrace/events
+BenchmarkDecode-2   	100	        10.5 ns/op	       0 B/op	       0 allocs/op
+BenchmarkDecode-2   	100	         8.5 ns/op	       0 B/op	       0 allocs/op
+BenchmarkDecode-2   	100	        99.0 ns/op	       0 B/op	       0 allocs/op
+PASS
+pkg: tcptrace/timeline
+BenchmarkAssemble-2   	100	       170 ns/op	         1.5 timelines/connection	       1 allocs/op
+`
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := writeMicro(&out, path); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"| events: Decode | 10.5 | 0 |\n", "| timeline: Assemble | 170.0 | 1 |\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in:\n%s", want, out.String())
+		}
+	}
+}
+
+func TestReplaceOnlyBetweenTheMarks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "doc.md")
+	if err := os.WriteFile(path, []byte("before\n"+beginMark+"\nold\n"+endMark+"\nafter\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := replace(path, "new\n"); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "before\n" + beginMark + "\n\nnew\n" + endMark + "\nafter\n"; string(got) != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if err := os.WriteFile(path, []byte("no marks"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := replace(path, "new\n"); err == nil {
+		t.Error("a file without marks was taken")
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for want, of := range map[float64][]float64{0: nil, 2: {3, 1, 2}, 2.5: {4, 1, 2, 3}} {
+		if got := median(of); got != want {
+			t.Errorf("median of %v is %v, want %v", of, got, want)
+		}
+	}
+}
