@@ -105,6 +105,17 @@ func (h Header) Options() (o Options) {
 		o.TSEcr = binary.BigEndian.Uint32(b[8:12])
 		return o
 	}
+	// What its SYNs and SYN-ACKs have, where no sysctl says otherwise.
+	if len(b) == 20 && binary.BigEndian.Uint16(b) == kindMSS<<8|4 &&
+		binary.BigEndian.Uint32(b[4:]) == kindSACKPermitted<<24|2<<16|kindTimestamps<<8|10 &&
+		binary.BigEndian.Uint32(b[16:])>>8 == kindNOP<<16|kindWScale<<8|3 {
+		o.Present = OptionMSS | OptionSACKPermitted | OptionTimestamps | OptionWScale
+		o.MSS = binary.BigEndian.Uint16(b[2:])
+		o.TSVal = binary.BigEndian.Uint32(b[8:])
+		o.TSEcr = binary.BigEndian.Uint32(b[12:])
+		o.WScale = b[19]
+		return o
+	}
 	for len(b) > 0 {
 		switch b[0] {
 		case kindEnd:
