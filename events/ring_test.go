@@ -199,5 +199,5 @@ func BenchmarkRing(b *testing.B) {
 		}
 		r.Commit()
 	}
-	_ = sum
+	sink = sum
 }
