@@ -49,13 +49,11 @@ enum event_note {
 	NOTE_BY_PROCESS = 1 << 2,
 	/* A SYN-ACK that no request sock stands behind: a SYN cookie. */
 	NOTE_SYN_COOKIE = 1 << 3,
-	/* The last snapshot: counters of sockets still open at the end. */
-	NOTE_FINAL = 1 << 4,
 	/* The segment was dropped on its way out; without it, on its way in. */
-	NOTE_OUTBOUND = 1 << 5,
+	NOTE_OUTBOUND = 1 << 4,
 	/* A SYN that came again before anything here had reacted to the first. It may be
 	 * forwarded, and nobody's here: to be believed when TCP of this host reacts. */
-	NOTE_UNCONFIRMED = 1 << 6,
+	NOTE_UNCONFIRMED = 1 << 5,
 };
 
 /* Names one endpoint of this host, and is the key of the map flows. */

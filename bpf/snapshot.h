@@ -70,8 +70,6 @@ static __always_inline int snapshot(struct task_struct *task, struct file *file)
 	e->new_state = state;
 	put_owner(e, &o);
 	put_counters(e, sk);
-	if (final_snapshot)
-		e->notes |= NOTE_FINAL;
 	submit(e);
 	return 0;
 }

@@ -89,7 +89,6 @@ const (
 	NoteFINReceived = Notes(gen.BPFEventNoteNOTE_FIN_RECEIVED)
 	NoteByProcess   = Notes(gen.BPFEventNoteNOTE_BY_PROCESS)
 	NoteSYNCookie   = Notes(gen.BPFEventNoteNOTE_SYN_COOKIE)
-	NoteFinal       = Notes(gen.BPFEventNoteNOTE_FINAL)
 	NoteOutbound    = Notes(gen.BPFEventNoteNOTE_OUTBOUND)
 	NoteUnconfirmed = Notes(gen.BPFEventNoteNOTE_UNCONFIRMED)
 )

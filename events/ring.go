@@ -65,9 +65,3 @@ func (r *Ring) Next() []byte {
 
 // Commit gives the space of all records read so far back to the kernel.
 func (r *Ring) Commit() { atomic.StoreUint64(r.consumer, r.position) }
-
-// Pending is how many bytes wait to be read.
-func (r *Ring) Pending() uint64 { return atomic.LoadUint64(r.producer) - r.position }
-
-// Size is the ring's size in bytes.
-func (r *Ring) Size() int { return len(r.data) / 2 }

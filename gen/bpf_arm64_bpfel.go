@@ -66,9 +66,8 @@ const (
 	BPFEventNoteNOTE_FIN_RECEIVED BPFEventNote = 2
 	BPFEventNoteNOTE_BY_PROCESS   BPFEventNote = 4
 	BPFEventNoteNOTE_SYN_COOKIE   BPFEventNote = 8
-	BPFEventNoteNOTE_FINAL        BPFEventNote = 16
-	BPFEventNoteNOTE_OUTBOUND     BPFEventNote = 32
-	BPFEventNoteNOTE_UNCONFIRMED  BPFEventNote = 64
+	BPFEventNoteNOTE_OUTBOUND     BPFEventNote = 16
+	BPFEventNoteNOTE_UNCONFIRMED  BPFEventNote = 32
 )
 
 type BPFLoss struct {

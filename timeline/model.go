@@ -254,7 +254,21 @@ const (
 	SeverityError
 )
 
-// name looks up an enumeration's word, as timeline-format's JSON writes it.
+// The words of the enumerations, as the JSON has them (docs/json.md).
+var (
+	roleNames      = []string{"unknown", "client", "server", "simultaneous"}
+	sideNames      = []string{"unknown", "local", "remote", "both", "kernel"}
+	dirNames       = []string{"", "tx", "rx"}
+	stepNames      = []string{"", "syn", "syn-ack", "ack", "fin", "fin-ack", "rst"}
+	entryTypeNames = []string{"", "state", "segment", "drop", "gap"}
+	handshakeNames = []string{"unobserved", "three-way", "simultaneous", "fast-open", "syn-cookie"}
+	outcomeNames   = []string{"unobserved", "in-progress", "established", "refused", "timed-out",
+		"reset", "unreachable", "aborted"}
+	teardownNames = []string{"none", "four-way", "three-segment", "simultaneous", "reset", "timed-out",
+		"unobserved"}
+	severityNames = []string{"note", "warning", "error"}
+)
+
 func name[T ~uint8](names []string, v T) string {
 	if int(v) < len(names) {
 		return names[v]
@@ -262,36 +276,12 @@ func name[T ~uint8](names []string, v T) string {
 	return "unknown"
 }
 
-func (r Role) String() string {
-	return name([]string{"unknown", "client", "server", "simultaneous"}, r)
-}
-
-func (s Side) String() string {
-	return name([]string{"unknown", "local", "remote", "both", "kernel"}, s)
-}
-
-func (d Dir) String() string { return name([]string{"", "tx", "rx"}, d) }
-
-func (s Step) String() string {
-	return name([]string{"", "syn", "syn-ack", "ack", "fin", "fin-ack", "rst"}, s)
-}
-
-func (t EntryType) String() string {
-	return name([]string{"", "state", "segment", "drop", "gap"}, t)
-}
-
-func (k HandshakeKind) String() string {
-	return name([]string{"unobserved", "three-way", "simultaneous", "fast-open", "syn-cookie"}, k)
-}
-
-func (o HandshakeOutcome) String() string {
-	return name([]string{"unobserved", "in-progress", "established", "refused", "timed-out",
-		"reset", "unreachable", "aborted"}, o)
-}
-
-func (k TeardownKind) String() string {
-	return name([]string{"none", "four-way", "three-segment", "simultaneous", "reset", "timed-out",
-		"unobserved"}, k)
-}
-
-func (s Severity) String() string { return name([]string{"note", "warning", "error"}, s) }
+func (r Role) String() string             { return name(roleNames, r) }
+func (s Side) String() string             { return name(sideNames, s) }
+func (d Dir) String() string              { return name(dirNames, d) }
+func (s Step) String() string             { return name(stepNames, s) }
+func (t EntryType) String() string        { return name(entryTypeNames, t) }
+func (k HandshakeKind) String() string    { return name(handshakeNames, k) }
+func (o HandshakeOutcome) String() string { return name(outcomeNames, o) }
+func (k TeardownKind) String() string     { return name(teardownNames, k) }
+func (s Severity) String() string         { return name(severityNames, s) }
