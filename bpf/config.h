@@ -15,6 +15,12 @@
 /* Numbers from here on are of subsystems (SKB_DROP_REASON_SUBSYS_MASK) and never ignored. */
 #define DROP_REASONS_MAX 256
 
+/*
+ * Set when all programs are attached, cleared before the first is detached: they begin
+ * and end together, or a connection would be told by some of them and seem whole.
+ */
+bool tracing;
+
 /* Every segment is an event, not only those that control the connection. */
 const volatile bool all_segments;
 /* Wake the reader when this many bytes wait in the ring. */

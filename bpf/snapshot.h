@@ -45,23 +45,25 @@ static __always_inline int snapshot(struct task_struct *task, struct file *file)
 
 	__u64 key = (__u64)sk;
 	task_owner(task, &o);
-	if (bpf_map_update_elem(&owners, &key, &o, BPF_NOEXIST)) {
+	if (final_snapshot) {
+		/* Of what was traced. An owner in the map may be of a socket that was here before. */
+		if (!bpf_map_lookup_elem(&flows, &t))
+			return 0;
+	} else if (bpf_map_update_elem(&owners, &key, &o, BPF_NOEXIST)) {
 		/* Held by several processes, or known from an event since. */
 		struct owner *known = bpf_map_lookup_elem(&owners, &key);
 
 		if (known && o.wanted)
 			known->wanted = true;
-		if (known && !final_snapshot && known->source == OWNER_SNAPSHOT && !o.wanted)
-			return 0;
-		if (known)
-			o = *known;
+		else if (known)
+			o.wanted = known->wanted;
 	}
 	if (state == TCP_LISTEN || !o.wanted || filter(&t, family) != WANTED)
 		return 0;
 
-	/* An event told of it already: only the end's counters are news. */
+	/* Where a flow is known an event told of it already: only the end's counters are news. */
 	struct flow fresh = {.bits = FLOW_LOCAL | FLOW_WANTED};
-	if (bpf_map_update_elem(&flows, &t, &fresh, BPF_NOEXIST) && !final_snapshot)
+	if (!final_snapshot && bpf_map_update_elem(&flows, &t, &fresh, BPF_NOEXIST))
 		return 0;
 
 	struct event *e = begin(KIND_SNAPSHOT, &t, family, key, bpf_ktime_get_boot_ns());

@@ -21,21 +21,21 @@ const enum event_note *btf_event_note __attribute__((unused));
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(on_inet_sock_set_state, struct sock *sk, int old_state, int new_state)
 {
-	return state(sk, old_state, new_state);
+	return tracing ? state(sk, old_state, new_state) : 0;
 }
 
 /* A device is given a segment: after netfilter's output hooks, before the queue discipline. */
 SEC("tp_btf/net_dev_queue")
 int BPF_PROG(on_net_dev_queue, struct sk_buff *skb)
 {
-	return transmit(skb, READ(skb, network_header));
+	return tracing ? transmit(skb, READ(skb, network_header)) : 0;
 }
 
 /* A device hands up a segment: before netfilter. The IP header is where data points. */
 SEC("tp_btf/netif_receive_skb")
 int BPF_PROG(on_netif_receive_skb, struct sk_buff *skb)
 {
-	return receive(skb, READ(skb, data) - READ(skb, head));
+	return tracing ? receive(skb, READ(skb, data) - READ(skb, head)) : 0;
 }
 
 /*
@@ -45,14 +45,15 @@ int BPF_PROG(on_netif_receive_skb, struct sk_buff *skb)
 SEC("tp_btf/kfree_skb")
 int BPF_PROG(on_kfree_skb, struct sk_buff *skb, void *location, __u32 reason)
 {
-	return drop(skb, reason);
+	return tracing ? drop(skb, reason) : 0;
 }
 
 /* A process has read data. */
 SEC("tp_btf/tcp_rcv_space_adjust")
 int BPF_PROG(on_tcp_rcv_space_adjust, struct sock *sk)
 {
-	used_by_current(sk);
+	if (tracing)
+		used_by_current(sk);
 	return 0;
 }
 

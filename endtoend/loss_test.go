@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"tcptrace/internal/lab"
 )
 
@@ -61,22 +63,7 @@ func TestLossIsTold(t *testing.T) {
 		if tl.LostEvents > 0 && (tl.Complete || gaps == 0) {
 			t.Errorf("%d events lost, but complete %v, %d gaps", tl.LostEvents, tl.Complete, gaps)
 		}
-		if tl.Complete {
-			way := states(t, &tl)
-			if way != activeOpen+activeClose && way != passiveOpen+passiveClose {
-				t.Errorf("complete, but its states are %s", way)
-			}
-			segments := 0
-			for _, entry := range tl.Timeline {
-				if entry.Type == "segment" {
-					segments++
-				}
-			}
-			// SYN, SYN-ACK, ACK, FIN, FIN-ACK, ACK, and one more where the close took four.
-			if segments < 6 {
-				t.Errorf("complete, but with %d segments", segments)
-			}
-		}
+		whole(t, &tl)
 	}
 	if told > lost {
 		t.Errorf("timelines tell of %d lost events, the summary of %d", told, lost)
@@ -84,4 +71,75 @@ func TestLossIsTold(t *testing.T) {
 	if incomplete == 0 {
 		t.Errorf("%d events were lost, yet every timeline is complete", lost)
 	}
+}
+
+// whole fails the test where a timeline of a plain connection says that it is complete, has ended,
+// and lacks something.
+func whole(t *testing.T, tl *lab.Timeline) {
+	t.Helper()
+	if !tl.Complete || tl.State != "TIME_WAIT" && tl.State != "CLOSE" {
+		return
+	}
+	// A port may be used again out of TIME_WAIT.
+	way := strings.Replace(states(t, tl), "TIME_WAIT CLOSE", "TIME_WAIT", 1)
+	if way != activeOpen+activeClose && way != passiveOpen+passiveClose {
+		t.Errorf("complete, but its states are %s", way)
+	}
+	segments := 0
+	for _, entry := range tl.Timeline {
+		if entry.Type == "segment" {
+			segments++
+		}
+	}
+	// SYN, SYN-ACK, ACK, FIN, FIN-ACK, ACK, and one more where the close took four.
+	if segments < 6 {
+		t.Errorf("complete, but with %d segments", segments)
+	}
+}
+
+// TestStartAndStopUnderLoad: the hooks attach one after the other, but begin and end together. What
+// was under way when they did is told as far as it was seen, and as no more.
+func TestStartAndStopUnderLoad(t *testing.T) {
+	net := lab.Loopback(t)
+	e := &env{t: t, net: net, family: "v4", client: net.Client4, server: net.Server4}
+	e.listen()
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			s := e.accept()
+			if n, _ := unix.Read(s.fd, make([]byte, 1)); n == 1 {
+				return // the last one says so
+			}
+			s.close()
+		}
+	})
+	all.Go(func() {
+		for {
+			c := e.socketAt(net.Client, e.client, 0)
+			c.must("connect", e.connect(c, e.server, serverPort))
+			select {
+			case <-stop:
+				c.write(1)
+				return
+			default:
+			}
+			c.close()
+		}
+	})
+	for range 5 {
+		out := lab.StartTracer(t, "-N", net.Client.Path()).Stop()
+		equal(t, "nothing lost", strings.Contains(out.Stderr, " 0 lost"), true)
+		for _, tl := range out.Timelines {
+			whole(t, &tl)
+			if tl.Complete && tl.Handshake.Outcome == "unobserved" {
+				t.Errorf("complete, but its handshake was not seen: %+v", tl.Timeline)
+			}
+			if tl.Process == nil && tl.Complete {
+				t.Errorf("complete, but nobody's: %+v", tl.Timeline)
+			}
+		}
+	}
+	close(stop)
+	all.Wait()
 }

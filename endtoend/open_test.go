@@ -133,6 +133,8 @@ func TestOpenedBefore(t *testing.T) {
 				}
 			}
 			equal(t, "received", *sv.Traffic.RxBytes, 100)
+			equal(t, "client's peer", deref(cl.PeerID), sv.ID)
+			equal(t, "server's peer", deref(sv.PeerID), cl.ID)
 		})
 	}
 }

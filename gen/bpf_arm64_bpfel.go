@@ -130,6 +130,7 @@ const (
 	BPFVarOnlyFamily           = "only_family"
 	BPFVarPorts                = "ports"
 	BPFVarRemotePorts          = "remote_ports"
+	BPFVarTracing              = "tracing"
 	BPFVarUnreadableSegments   = "unreadable_segments"
 	BPFVarWakeupBytes          = "wakeup_bytes"
 )
@@ -218,6 +219,7 @@ type BPFVariableSpecs struct {
 	OnlyFamily         *ebpf.VariableSpec `ebpf:"only_family"`
 	Ports              *ebpf.VariableSpec `ebpf:"ports"`
 	RemotePorts        *ebpf.VariableSpec `ebpf:"remote_ports"`
+	Tracing            *ebpf.VariableSpec `ebpf:"tracing"`
 	UnreadableSegments *ebpf.VariableSpec `ebpf:"unreadable_segments"`
 	WakeupBytes        *ebpf.VariableSpec `ebpf:"wakeup_bytes"`
 }
@@ -283,6 +285,7 @@ type BPFVariables struct {
 	OnlyFamily         *ebpf.Variable `ebpf:"only_family"`
 	Ports              *ebpf.Variable `ebpf:"ports"`
 	RemotePorts        *ebpf.Variable `ebpf:"remote_ports"`
+	Tracing            *ebpf.Variable `ebpf:"tracing"`
 	UnreadableSegments *ebpf.Variable `ebpf:"unreadable_segments"`
 	WakeupBytes        *ebpf.Variable `ebpf:"wakeup_bytes"`
 }

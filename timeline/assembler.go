@@ -51,9 +51,8 @@ type Assembler struct {
 
 	bySock  map[uint64]*Timeline
 	byTuple map[events.Tuple]*Timeline
-	// bySYN finds the other end of a connection by its SYN: the tuple of the end
-	// that sent it, its ISN in place of the namespace.
-	bySYN map[events.Tuple]*Timeline
+	// meeting is where the two ends of a connection on this host find each other.
+	meeting map[events.Tuple]*Timeline
 	// waits are connections in TIME_WAIT whose timeline was written.
 	waits map[events.Tuple]*timeWait
 
@@ -83,7 +82,7 @@ func New(opts Options) *Assembler {
 		opts:    opts,
 		bySock:  make(map[uint64]*Timeline),
 		byTuple: make(map[events.Tuple]*Timeline),
-		bySYN:   make(map[events.Tuple]*Timeline),
+		meeting: make(map[events.Tuple]*Timeline),
 		waits:   make(map[events.Tuple]*timeWait),
 
 		halfOpen: list{of: func(t *Timeline) *links { return &t.track.half }},
@@ -331,8 +330,8 @@ func (a *Assembler) write(t *Timeline) {
 	if t.track.hasAlias && a.byTuple[t.track.alias] == t {
 		delete(a.byTuple, t.track.alias)
 	}
-	if t.track.inBySYN && a.bySYN[t.track.synKey] == t {
-		delete(a.bySYN, t.track.synKey)
+	if t.track.waits && a.meeting[t.track.meetKey] == t {
+		delete(a.meeting, t.track.meetKey)
 	}
 	a.settled(t)
 	a.live.remove(t)

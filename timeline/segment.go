@@ -184,22 +184,32 @@ func (a *Assembler) resetSeen(t *Timeline, dir Dir, now uint64) {
 	a.close(t, now)
 }
 
-// pair links the two ends of a connection on this host by the SYN that both saw.
+// pair links the two ends of a connection on this host by the SYN that both saw: its sender's
+// tuple, its ISN in place of the namespace, which may differ between them.
 func (a *Assembler) pair(t *Timeline, dir Dir, isn uint32) {
-	if t.PeerID != 0 || t.track.inBySYN {
-		return
-	}
 	key := t.track.tuple
 	if dir == Rx {
 		key = key.Reverse()
 	}
 	key.Netns = isn
-	if other := a.bySYN[key]; other != nil && other != t {
-		t.PeerID, other.PeerID = other.ID, t.ID
+	a.meet(t, key)
+}
+
+// meet links t with whom it finds at the key, or else waits there.
+func (a *Assembler) meet(t *Timeline, key events.Tuple) {
+	if t.PeerID != 0 {
 		return
 	}
-	t.track.inBySYN, t.track.synKey = true, key
-	a.bySYN[key] = t
+	if other := a.meeting[key]; other != nil && other != t {
+		if other.PeerID == 0 {
+			t.PeerID, other.PeerID = other.ID, t.ID
+		}
+		return
+	}
+	if !t.track.waits {
+		t.track.waits, t.track.meetKey = true, key
+		a.meeting[key] = t
+	}
 }
 
 // expectAnswer sets when a half-open server side is given up: a repetition comes
@@ -266,8 +276,8 @@ func (a *Assembler) giveBack(n *Timeline, e *events.Event, dir Dir) *Timeline {
 	a.settled(n)
 	a.live.remove(n)
 	delete(a.byTuple, n.track.tuple)
-	if n.track.inBySYN && a.bySYN[n.track.synKey] == n {
-		delete(a.bySYN, n.track.synKey)
+	if n.track.waits && a.meeting[n.track.meetKey] == n {
+		delete(a.meeting, n.track.meetKey)
 	}
 	a.stats.Timelines--
 	a.spent = append(a.spent, n)

@@ -1,6 +1,8 @@
 package timeline
 
 import (
+	"bytes"
+
 	"golang.org/x/sys/unix"
 
 	"tcptrace/events"
@@ -152,9 +154,14 @@ func (a *Assembler) openBefore(e *events.Event) *Timeline {
 	t.Complete = false
 	if e.Tuple().LocalPort != 0 {
 		a.bind(t, e.Tuple())
-		if r := a.byTuple[e.Tuple().Reverse()]; r != nil && r != t && r.PeerID == 0 && !r.Complete {
-			t.PeerID, r.PeerID = r.ID, t.ID
+		// No SYN to know its peer by: the tuple must do, one end's of the two.
+		key := *e.Tuple()
+		if r := key.Reverse(); bytes.Compare(r.LocalAddr[:], key.LocalAddr[:]) < 0 ||
+			r.LocalAddr == key.LocalAddr && r.LocalPort < key.LocalPort {
+			key = r
 		}
+		key.Netns = 0
+		a.meet(t, key)
 	}
 	return t
 }

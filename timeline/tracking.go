@@ -11,9 +11,9 @@ type tracking struct {
 
 	sock            uint64 // address of its struct sock, 0 none
 	tuple, alias    events.Tuple
-	synKey          events.Tuple
+	meetKey         events.Tuple // where it waits for its peer
 	bound, hasAlias bool
-	inBySYN         bool
+	waits           bool
 	server          bool // its SYN came in
 	unconfirmed     bool // by SYNs that nothing here has reacted to: perhaps not of this host
 	synReceived     bool // a SYN came in while SYN_SENT: simultaneous open

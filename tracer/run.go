@@ -9,7 +9,6 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"tcptrace/events"
@@ -107,6 +106,14 @@ func (t *Tracer) drain(h Handler) error {
 
 // losses tells of what was lost since the last time, by endpoint.
 func (t *Tracer) losses(h Handler) error {
+	// A run is missed where an interrupt finds the same program running on its CPU. Nobody knows what it would have told.
+	if missed := t.missed(); missed > t.seenMissed {
+		records := missed - t.seenMissed
+		t.seenMissed = missed
+		if err := h.Lost(events.Loss{FirstNS: Now(), Records: records}); err != nil {
+			return err
+		}
+	}
 	total := t.variable(gen.BPFVarLostRecords)
 	if total == t.seenLost {
 		return nil
@@ -154,13 +161,18 @@ func (t *Tracer) Stats() Stats {
 		Lost:        t.variable(gen.BPFVarLostRecords),
 		Unreadable:  t.variable(gen.BPFVarUnreadableSegments),
 	}
+	s.Missed = t.missed()
+	return s
+}
+
+// missed is how many runs of the programs the kernel has left out (Linux 5.12 and later count them).
+func (t *Tracer) missed() (n uint64) {
 	for _, p := range t.programs {
-		var stats *ebpf.ProgramStats
-		if stats, _ = p.Stats(); stats != nil {
-			s.Missed += stats.RecursionMisses
+		if stats, err := p.Stats(); err == nil {
+			n += stats.RecursionMisses
 		}
 	}
-	return s
+	return n
 }
 
 // Now is CLOCK_BOOTTIME in nanoseconds, the clock of the events.

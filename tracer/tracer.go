@@ -50,6 +50,7 @@ type Tracer struct {
 	snapshot   *link.Iter
 	ring       *ringMapping
 	seenLost   uint64
+	seenMissed uint64
 	hooks      []HookReport
 	kernel     *btf.Spec
 	reader     *poller
@@ -157,6 +158,10 @@ func (t *Tracer) load(spec *ebpf.CollectionSpec) error {
 			return fmt.Errorf("attach to %s: %w", h.fact, cause(errors.Join(report.Refused...)))
 		}
 	}
+	// All at once: what was told by some of the hooks alone would seem whole.
+	if err := t.collection.Variables[gen.BPFVarTracing].Set(true); err != nil {
+		return fmt.Errorf("set tracing: %w", err)
+	}
 	report := HookReport{Fact: "sockets that were there before"}
 	program, err := t.loadProgram(spec, snapshotProgram)
 	if err == nil {
@@ -213,7 +218,7 @@ func (t *Tracer) Snapshot(final bool) error {
 
 // Detach takes the programs off their hooks, in reverse. What is in the ring stays there.
 func (t *Tracer) Detach() error {
-	var errs []error
+	errs := []error{t.collection.Variables[gen.BPFVarTracing].Set(false)}
 	for _, l := range slices.Backward(t.links) {
 		errs = append(errs, l.Close())
 	}

@@ -99,7 +99,7 @@ type pipeline struct {
 	events     uint64
 	last       uint64 // time of the last event
 	finishing  bool
-	toldLost   uint64
+	told       tracer.Stats // reported as lost
 	toldLostAt uint64
 }
 
@@ -207,19 +207,21 @@ func (p *pipeline) sayStarted(hooks []tracer.HookReport) {
 
 // sayLost reports losses while they happen, once a second at most.
 func (p *pipeline) sayLost(now uint64) {
-	if p.tracer == nil {
+	if p.tracer == nil || now-p.toldLostAt < uint64(time.Second) {
 		return
 	}
-	lost := p.tracer.Stats().Lost
-	if lost == p.toldLost || now-p.toldLostAt < uint64(time.Second) {
-		return
-	}
-	p.sayLoss(lost)
-	p.toldLost, p.toldLostAt = lost, now
+	p.toldLostAt = now
+	p.sayLoss(p.tracer.Stats())
 }
 
-func (p *pipeline) sayLoss(lost uint64) {
-	fmt.Fprintf(p.stderr, "tcptrace: %d events lost so far, the ring was full: raise --ring-size or filter more; timelines concerned are marked\n", lost)
+func (p *pipeline) sayLoss(s tracer.Stats) {
+	if s.Lost > p.told.Lost {
+		fmt.Fprintf(p.stderr, "tcptrace: %d events lost so far, the ring was full: raise --ring-size or filter more; timelines concerned are marked\n", s.Lost)
+	}
+	if s.Missed > p.told.Missed {
+		fmt.Fprintf(p.stderr, "tcptrace: %d events missed so far, an interrupt came while one was taken down; all timelines then open are marked\n", s.Missed)
+	}
+	p.told = s
 }
 
 func (p *pipeline) saySummary() {
@@ -227,9 +229,7 @@ func (p *pipeline) saySummary() {
 	if p.tracer != nil {
 		kernel = p.tracer.Stats()
 	}
-	if kernel.Lost != p.toldLost {
-		p.sayLoss(kernel.Lost)
-	}
+	p.sayLoss(kernel)
 	if p.o.quiet {
 		return
 	}
@@ -243,7 +243,7 @@ func (p *pipeline) saySummary() {
 		{s.Forgotten, "TIME_WAITs not watched (--max-timelines)"},
 		{kernel.Unreadable, "segments not readable"},
 		{kernel.Undecodable, "records not readable"},
-		{kernel.Missed, "program runs missed"},
+		{kernel.Missed, "missed"},
 	} {
 		if n.n > 0 {
 			fmt.Fprintf(&more, ", %d %s", n.n, n.what)
