@@ -65,8 +65,11 @@ func rounds(s *settings, chosen []*tool, sink *os.File) (results, error) {
 		// Each round begins with another tool: none is always the one after the same other.
 		for i := range chosen {
 			t := chosen[(i+round)%len(chosen)]
-			waitIdle()
 			r, err := takeSample(s, t, sink)
+			if err != nil { // a busy machine may spoil one
+				fmt.Fprintf(os.Stderr, "bench: again: %v\n", err)
+				r, err = takeSample(s, t, sink)
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -78,8 +81,9 @@ func rounds(s *settings, chosen []*tool, sink *os.File) (results, error) {
 	return all, nil
 }
 
-// takeSample starts a process in new namespaces to take it.
+// takeSample waits for a quiet moment, and starts a process in new namespaces to take it.
 func takeSample(s *settings, t *tool, sink *os.File) (r result, err error) {
+	waitIdle()
 	cmd := self(samplePart+t.name, s)
 	cmd.ExtraFiles = []*os.File{sink} // sinkFD
 	cmd.SysProcAttr.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWNS
@@ -121,7 +125,7 @@ func newSink() (*os.File, error) {
 // waitIdle waits until the machine does little else: the kernel is still taking the
 // last sample's namespace apart when its process has ended.
 func waitIdle() {
-	const step, patience, idle = 250 * time.Millisecond, 10 * time.Second, 0.10
+	const step, patience, idle = 250 * time.Millisecond, 20 * time.Second, 0.10
 	for waited := time.Duration(0); waited < patience; waited += step {
 		busyBefore, allBefore := machineTime()
 		time.Sleep(step)

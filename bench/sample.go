@@ -246,7 +246,10 @@ func traced(t *tool, s *settings, r *result) (err error) {
 // waitReady returns when the tool traces.
 func waitReady(t *tool, pid int, dir string, ended chan error) error {
 	const patience, step, rest = 20 * time.Second, 20 * time.Millisecond, 400 * time.Millisecond
-	var last, resting time.Duration
+	// On a host with connections of its own, a tool may never rest: this long after it
+	// has loaded something, it is taken for ready.
+	const settled = 3 * time.Second
+	var last, resting, tracing time.Duration
 	for waited := time.Duration(0); waited < patience; waited += step {
 		select {
 		case err := <-ended:
@@ -264,10 +267,14 @@ func waitReady(t *tool, pid int, dir string, ended chan error) error {
 		if err != nil {
 			return err
 		}
-		if resting += step; now != last || !traces(pid) {
+		if !traces(pid) {
+			continue
+		}
+		tracing += step
+		if resting += step; now != last {
 			last, resting = now, 0
 		}
-		if resting >= rest {
+		if resting >= rest || tracing >= settled {
 			return nil
 		}
 	}
