@@ -147,14 +147,11 @@ static __always_inline struct event *begin_segment(__u8 kind, const struct segme
 	return e;
 }
 
-/* The flow of a tuple, made if need be. NULL only where the map refuses. */
-static __always_inline struct flow *flow_of(const struct tuple *t)
+/* A flow for a tuple that has none. NULL only where the map refuses. */
+static __always_inline struct flow *make_flow(const struct tuple *t)
 {
-	struct flow *f = bpf_map_lookup_elem(&flows, t);
-
-	if (f)
-		return f;
 	struct flow fresh = {};
+
 	bpf_map_update_elem(&flows, t, &fresh, BPF_NOEXIST);
 	return bpf_map_lookup_elem(&flows, t);
 }

@@ -35,6 +35,15 @@ static __always_inline bool current_process(struct owner *o, __u8 source)
 	return !(BPF_CORE_READ(task, flags) & PF_KTHREAD);
 }
 
+/* In place where there is one: an LRU map frees and allocates for an update. */
+static __always_inline void set_owner(__u64 key, struct owner *known, const struct owner *o)
+{
+	if (known)
+		*known = *o;
+	else
+		bpf_map_update_elem(&owners, &key, o, BPF_ANY);
+}
+
 /*
  * The current process reads from or writes to the socket: it is the owner, where
  * only the listener's or none was known. Told once, and not if the listener is its own.
@@ -52,7 +61,7 @@ static __always_inline void used_by_current(struct sock *sk)
 		return;
 	if (known)
 		o.wanted |= known->wanted;
-	bpf_map_update_elem(&owners, &key, &o, BPF_ANY);
+	set_owner(key, known, &o);
 
 	struct tuple t;
 	__u8 family;

@@ -21,7 +21,7 @@ static __always_inline int receive(struct sk_buff *skb, __u32 ip_offset)
 	if (!f) {
 		if (!may_open_or_end)
 			return 0;
-		f = flow_of(&s.tuple);
+		f = make_flow(&s.tuple);
 		if (!f)
 			return 0;
 	}
@@ -108,7 +108,7 @@ static __always_inline int drop(struct sk_buff *skb, __u32 reason)
 		/* A SYN that the host's own rules keep from leaving makes a flow. */
 		if (!outbound || !(s.flags & (TCP_SYN | TCP_FIN | TCP_RST)))
 			return 0;
-		f = flow_of(&s.tuple);
+		f = make_flow(&s.tuple);
 		if (!f)
 			return 0;
 	}

@@ -47,7 +47,7 @@ static __always_inline void on_connect(struct sock *sk, const struct tuple *t, _
 		o.connecting = true;
 		o.connect_ns = now;
 	}
-	bpf_map_update_elem(&owners, &key, &o, BPF_ANY);
+	set_owner(key, bpf_map_lookup_elem(&owners, &key), &o);
 	if (v == WANTED && o.wanted)
 		emit_connect(sk, t, family, &o, now);
 }

@@ -90,7 +90,7 @@ static __always_inline int transmit(struct sk_buff *skb, __u32 ip_offset)
 		/* An ACK or data of a connection that was open before: nothing to tell. */
 		if (!all_segments && !(s.flags & (TCP_SYN | TCP_FIN | TCP_RST)))
 			return 0;
-		f = flow_of(&s.tuple);
+		f = make_flow(&s.tuple);
 		if (!f)
 			return 0;
 	}

@@ -115,7 +115,10 @@ func (e *env) dial() *socket {
 
 func (e *env) accept() *socket {
 	e.t.Helper()
-	fd, _, err := unix.Accept4(e.listener.fd, unix.SOCK_CLOEXEC)
+	fd, err := again(func() (int, error) {
+		fd, _, err := unix.Accept4(e.listener.fd, unix.SOCK_CLOEXEC)
+		return fd, err
+	})
 	if err != nil {
 		e.t.Fatalf("accept: %v", err)
 	}

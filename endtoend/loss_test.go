@@ -7,8 +7,6 @@ import (
 	"sync"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"tcptrace/internal/lab"
 )
 
@@ -108,7 +106,7 @@ func TestStartAndStopUnderLoad(t *testing.T) {
 	all.Go(func() {
 		for {
 			s := e.accept()
-			if n, _ := unix.Read(s.fd, make([]byte, 1)); n == 1 {
+			if n, _ := s.readSome(make([]byte, 1)); n == 1 {
 				return // the last one says so
 			}
 			s.close()

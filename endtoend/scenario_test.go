@@ -34,9 +34,10 @@ type want struct {
 
 // scenarios are what can happen to a connection; the name says what does.
 var scenarios = []struct {
-	name string
-	run  func(e *env)
-	want want
+	name      string
+	run       func(e *env)
+	want      want
+	cableOnly bool // loopback has no neighbours
 }{
 	{
 		name: "get-client-closes-first",
@@ -187,19 +188,24 @@ var scenarios = []struct {
 	{
 		name: "simultaneous-close",
 		run: func(e *env) {
+			// Both FINs wait for the other's link-layer address. The client's leaves first; the
+			// server's ACK waits behind its own FIN: each gets the other's FIN before any ACK of its own.
 			c, s := e.open()
-			cd := e.net.Client.Drop("input", "tcp dport 40000 tcp flags & fin == fin", 1)
-			sd := e.net.Server.Drop("input", "tcp dport 8080 tcp flags & fin == fin", 1)
+			n := e.net
+			n.Client.HoldNeighbors()
+			n.Server.HoldNeighbors()
+			n.Client.ForgetNeighbor(e.server, n.ClientDev)
+			n.Server.ForgetNeighbor(e.client, n.ServerDev)
 			c.shutdown()
 			s.shutdown()
-			cd.Hits(1)
-			sd.Hits(1)
+			n.Client.Neighbor(e.server, n.ClientDev, n.Server, n.ServerDev)
+			n.Server.Neighbor(e.client, n.ServerDev, n.Client, n.ClientDev)
 			c.readEOF()
 			s.readEOF()
 		},
 		want: want{client: activeOpen + bothClose, server: passiveOpen + bothClose,
-			teardown: "simultaneous", initiator: "both", finRetransmits: 2,
-			clientDrop: "NETFILTER_DROP", serverDrop: "NETFILTER_DROP"},
+			teardown: "simultaneous", initiator: "both", finRetransmits: -1},
+		cableOnly: true,
 	},
 	{
 		name: "linger-0",
@@ -234,6 +240,9 @@ func TestScenario(t *testing.T) {
 	for _, sc := range scenarios {
 		for _, family := range families {
 			for name, network := range map[string]func(testing.TB) *lab.Network{"cable": lab.Cable, "loopback": lab.Loopback} {
+				if sc.cableOnly && name != "cable" {
+					continue
+				}
 				t.Run(sc.name+"/"+name+"-"+family, func(t *testing.T) {
 					t.Parallel()
 					e := newEnv(t, network(t), family)
@@ -322,7 +331,9 @@ func (w *want) checkTeardown(t *testing.T, r *result, client, server *lab.Timeli
 	for i, tl := range []*lab.Timeline{client, server} {
 		equal(t, "teardown", tl.Teardown.Kind, kind)
 		equal(t, "initiator", deref(tl.Teardown.Initiator), initiators[i])
-		equal(t, "FIN retransmits", tl.Teardown.FINRetransmits, w.finRetransmits)
+		if w.finRetransmits >= 0 {
+			equal(t, "FIN retransmits", tl.Teardown.FINRetransmits, w.finRetransmits)
+		}
 		if tl.State == "TIME_WAIT" && (tl.End != nil || tl.Teardown.TimeWaitNS != nil) {
 			t.Errorf("in TIME_WAIT, but end %v, time_wait_ns %v", tl.End, tl.Teardown.TimeWaitNS)
 		}

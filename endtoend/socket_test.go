@@ -65,6 +65,20 @@ func (s *socket) linger0() {
 // nodelay sends each write at once.
 func (s *socket) nodelay() { s.option(unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
 
+// again calls f until it was not interrupted: with a timeout set, the kernel does not restart it.
+func again(f func() (int, error)) (n int, err error) {
+	for {
+		if n, err = f(); err != unix.EINTR {
+			return n, err
+		}
+	}
+}
+
+// readSome reads at most len(b) bytes.
+func (s *socket) readSome(b []byte) (int, error) {
+	return again(func() (int, error) { return unix.Read(s.fd, b) })
+}
+
 func (s *socket) write(n int) {
 	s.t.Helper()
 	for b := make([]byte, n); len(b) > 0; {
@@ -80,7 +94,7 @@ func (s *socket) write(n int) {
 func (s *socket) read(n int) {
 	s.t.Helper()
 	for b := make([]byte, n); len(b) > 0; {
-		m, err := unix.Read(s.fd, b)
+		m, err := s.readSome(b)
 		if err != nil || m == 0 {
 			s.t.Fatalf("read: %d bytes missing: %v", len(b), err)
 		}
@@ -91,7 +105,7 @@ func (s *socket) read(n int) {
 // readEOF expects the end of the stream.
 func (s *socket) readEOF() {
 	s.t.Helper()
-	if n, err := unix.Read(s.fd, make([]byte, 1)); n != 0 || err != nil {
+	if n, err := s.readSome(make([]byte, 1)); n != 0 || err != nil {
 		s.t.Fatalf("read: %d bytes, %v; want the end", n, err)
 	}
 }
@@ -99,7 +113,7 @@ func (s *socket) readEOF() {
 // readError expects an error.
 func (s *socket) readError(want error) {
 	s.t.Helper()
-	if _, err := unix.Read(s.fd, make([]byte, 1)); err != want {
+	if _, err := s.readSome(make([]byte, 1)); err != want {
 		s.t.Fatalf("read: %v, want %v", err, want)
 	}
 }

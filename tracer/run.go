@@ -30,6 +30,8 @@ const (
 	pollInterval = 25 * time.Millisecond
 	// commitBytes: the kernel gets its space back in batches of this size.
 	commitBytes = 64 << 10
+	// missedInterval: the count of missed runs costs a system call for each program.
+	missedInterval = 500 * time.Millisecond
 )
 
 // Stats are running totals.
@@ -72,6 +74,7 @@ func (t *Tracer) Finish(h Handler) error {
 	if err := t.Snapshot(true); err != nil {
 		return err
 	}
+	t.nextMissed = 0 // those since the last look must not go untold
 	return t.drain(h)
 }
 
@@ -101,19 +104,30 @@ func (t *Tracer) drain(h Handler) error {
 	if err := t.losses(h); err != nil {
 		return err
 	}
-	return h.Quiet(Now())
+	now := Now()
+	if now >= t.nextMissed {
+		t.nextMissed = now + uint64(missedInterval)
+		if err := t.misses(h, now); err != nil {
+			return err
+		}
+	}
+	return h.Quiet(now)
+}
+
+// misses tells of runs that the kernel left out: an interrupt found the same program running on its
+// CPU. Nobody knows what they would have told.
+func (t *Tracer) misses(h Handler, now uint64) error {
+	missed := t.missed()
+	if missed == t.seenMissed {
+		return nil
+	}
+	records := missed - t.seenMissed
+	t.seenMissed = missed
+	return h.Lost(events.Loss{FirstNS: now, Records: records})
 }
 
 // losses tells of what was lost since the last time, by endpoint.
 func (t *Tracer) losses(h Handler) error {
-	// A run is missed where an interrupt finds the same program running on its CPU. Nobody knows what it would have told.
-	if missed := t.missed(); missed > t.seenMissed {
-		records := missed - t.seenMissed
-		t.seenMissed = missed
-		if err := h.Lost(events.Loss{FirstNS: Now(), Records: records}); err != nil {
-			return err
-		}
-	}
 	total := t.variable(gen.BPFVarLostRecords)
 	if total == t.seenLost {
 		return nil

@@ -51,6 +51,7 @@ type Tracer struct {
 	ring       *ringMapping
 	seenLost   uint64
 	seenMissed uint64
+	nextMissed uint64 // when to look for missed runs again
 	hooks      []HookReport
 	kernel     *btf.Spec
 	reader     *poller

@@ -153,6 +153,12 @@ func (h *Host) Neighbor(addr netip.Addr, dev string, of *Host, ofDev string) {
 		"nud", "permanent", "dev", dev)
 }
 
+// ForgetNeighbor has the host forget the link-layer address behind an address.
+func (h *Host) ForgetNeighbor(addr netip.Addr, dev string) {
+	h.t.Helper()
+	Run(h.t, "ip", "-n", h.Name, "neigh", "del", addr.String(), "dev", dev)
+}
+
 // Drop is a rule that drops packets.
 type Drop struct {
 	h     *Host
