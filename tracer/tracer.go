@@ -1,6 +1,6 @@
 // Package tracer puts the programs into the kernel and reads what they say. It
 // is the only package that loads, attaches and reads:
-// Open → Attach → Snapshot → Run → Close.
+// Open → Snapshot → Run → Finish → Close.
 package tracer
 
 import (
@@ -66,8 +66,8 @@ type HookReport struct {
 	Refused []error
 }
 
-// Open loads the maps and opens the ring. Nothing is attached yet. The error is
-// ErrPermission, ErrNoBTF or ErrNoBPF where it is one of these.
+// Open loads the programs, attaches them and begins to trace: from its return on, what
+// happens is in the ring. The error is ErrPermission, ErrNoBTF or ErrNoBPF where it is one of these.
 func Open(opts Options) (*Tracer, error) {
 	// Kernels before 5.11 count BPF memory against RLIMIT_MEMLOCK. Where the limit can't be
 	// raised, a kernel that needs it raised says so when a map is made.
@@ -105,13 +105,13 @@ func Open(opts Options) (*Tracer, error) {
 	}
 	t := &Tracer{collection: collection, kernel: kernel}
 	spec.Programs = programs
-	if err := t.prepare(spec, opts); err != nil {
+	if err := t.begin(spec, opts); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
 }
 
-func (t *Tracer) prepare(spec *ebpf.CollectionSpec, opts Options) error {
+func (t *Tracer) begin(spec *ebpf.CollectionSpec, opts Options) error {
 	if err := opts.Filter.fillMaps(t.collection.Maps); err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (t *Tracer) prepare(spec *ebpf.CollectionSpec, opts Options) error {
 	if t.reader, err = newPoller(t.collection.Maps[gen.BPFMapRing].FD()); err != nil {
 		return err
 	}
-	return t.load(spec)
+	return t.attach(spec)
 }
 
 // cause adds the sentinel to an error of the kernel's.
@@ -138,8 +138,8 @@ func cause(err error) error {
 	return err
 }
 
-// load finds, for each hook, the first program that the kernel takes, and attaches it.
-func (t *Tracer) load(spec *ebpf.CollectionSpec) error {
+// attach finds, for each hook, the first program that the kernel takes; then all begin at once.
+func (t *Tracer) attach(spec *ebpf.CollectionSpec) error {
 	for _, h := range hooks {
 		report := HookReport{Fact: h.fact}
 		for _, name := range h.programs {
@@ -217,7 +217,8 @@ func (t *Tracer) Snapshot(final bool) error {
 	return nil
 }
 
-// Detach takes the programs off their hooks, in reverse. What is in the ring stays there.
+// Detach ends the tracing and takes the programs off their hooks, in reverse. What is in the
+// ring stays there.
 func (t *Tracer) Detach() error {
 	errs := []error{t.collection.Variables[gen.BPFVarTracing].Set(false)}
 	for _, l := range slices.Backward(t.links) {
