@@ -321,8 +321,8 @@ func (a *Assembler) releaseSock(t *Timeline) {
 	}
 }
 
-// write tells that the timeline is ready, and forgets it.
-func (a *Assembler) write(t *Timeline) {
+// forget takes the timeline out of everything that leads to it.
+func (a *Assembler) forget(t *Timeline) {
 	a.releaseSock(t)
 	if t.track.bound && a.byTuple[t.track.tuple] == t {
 		delete(a.byTuple, t.track.tuple)
@@ -336,15 +336,19 @@ func (a *Assembler) write(t *Timeline) {
 	a.settled(t)
 	a.live.remove(t)
 	t.track.turn++ // out of its queue
+	a.spent = append(a.spent, t)
+}
+
+// write tells that the timeline is ready, and forgets it.
+func (a *Assembler) write(t *Timeline) {
+	a.forget(t)
 	if t.track.unconfirmed {
 		a.stats.Timelines--
-		a.spent = append(a.spent, t)
 		return
 	}
 	t.conclude()
 	a.stats.Written++
 	a.updates = append(a.updates, Update{Kind: UpdateEnd, Timeline: t})
-	a.spent = append(a.spent, t)
 }
 
 // settled: the timeline is no longer half-open.

@@ -11,8 +11,7 @@ const strayDelay = uint64(time.Second)
 
 // segment takes a segment that TCP of this host sent or received.
 func (a *Assembler) segment(e *events.Event, dir Dir) {
-	flags := e.Header().Flags()
-	t := a.owner(e, dir, flags)
+	t := a.owner(e, dir)
 	if t == nil {
 		return
 	}
@@ -22,13 +21,19 @@ func (a *Assembler) segment(e *events.Event, dir Dir) {
 		a.confirm(t)
 	}
 	t.setOwner(e)
-	if dir == Tx && flags.Has(events.SYN|events.ACK) {
+	entry := a.put(t, e, dir)
+	a.tell(t, entry)
+	a.react(t, entry, e)
+}
+
+// put adds the entry of a segment, and before it the state that a SYN-ACK shows. It is yet to be told.
+func (a *Assembler) put(t *Timeline, e *events.Event, dir Dir) *Entry {
+	if dir == Tx && e.Header().Flags().Has(events.SYN|events.ACK) {
 		a.synReceived(t, e.Time())
 	}
 	entry := a.place(t, e.Time())
 	t.describe(entry, e, dir)
-	a.tell(t, entry)
-	a.react(t, entry, e)
+	return entry
 }
 
 // synReceived: this host answers a SYN. The connection is in SYN_RECV since that
@@ -46,8 +51,8 @@ func (a *Assembler) synReceived(t *Timeline, now uint64) {
 
 // owner is the timeline that the segment belongs to, made if need be; nil where
 // the segment was dealt with.
-func (a *Assembler) owner(e *events.Event, dir Dir, flags events.Flags) *Timeline {
-	tuple := e.Tuple()
+func (a *Assembler) owner(e *events.Event, dir Dir) *Timeline {
+	tuple, flags := e.Tuple(), e.Header().Flags()
 	opens := flags.Has(events.SYN) && !flags.Has(events.ACK)
 	t := a.find(e)
 
@@ -273,14 +278,8 @@ func (a *Assembler) giveBack(n *Timeline, e *events.Event, dir Dir) *Timeline {
 		return n
 	}
 	// n leaves no trace.
-	a.settled(n)
-	a.live.remove(n)
-	delete(a.byTuple, n.track.tuple)
-	if n.track.waits && a.meeting[n.track.meetKey] == n {
-		delete(a.meeting, n.track.meetKey)
-	}
+	a.forget(n)
 	a.stats.Timelines--
-	a.spent = append(a.spent, n)
 
 	to := old
 	if to == nil {
@@ -329,14 +328,10 @@ func (a *Assembler) drop(e *events.Event) {
 			return
 		}
 	}
-	if t = a.owner(e, dir, h.Flags()); t == nil {
+	if t = a.owner(e, dir); t == nil {
 		return
 	}
-	if dir == Tx && h.Flags().Has(events.SYN|events.ACK) {
-		a.synReceived(t, e.Time())
-	}
-	entry := a.place(t, e.Time())
-	t.describe(entry, e, dir)
+	entry := a.put(t, e, dir)
 	entry.Type, entry.DropReason = EntryDrop, e.DropReason()
 	t.undo(entry)
 	a.tell(t, entry)

@@ -41,9 +41,6 @@ func (a *Assembler) stateChange(e *events.Event) {
 		by = e
 	}
 	switch to {
-	case events.SynRecv:
-		t.track.synReceived = t.State == events.SynSent
-		a.setState(t, now, to, nil)
 	case events.Established:
 		t.track.established = true
 		a.settled(t)

@@ -16,7 +16,6 @@ type tracking struct {
 	waits           bool
 	server          bool // its SYN came in
 	unconfirmed     bool // by SYNs that nothing here has reacted to: perhaps not of this host
-	synReceived     bool // a SYN came in while SYN_SENT: simultaneous open
 	cookie          bool
 	established     bool
 	visitedClosing  bool

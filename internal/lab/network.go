@@ -26,17 +26,28 @@ func Loopback(t testing.TB) *Network {
 	}
 }
 
-// Cable is two hosts joined by a veth pair.
-func Cable(t testing.TB) *Network {
+// neighbors are two hosts of one subnet, not joined yet.
+func neighbors(t testing.TB) *Network {
 	t.Helper()
-	n := &Network{
+	return &Network{
 		Client: NewHost(t), Server: NewHost(t), ClientDev: "eth0", ServerDev: "eth0",
 		Client4: netip.MustParseAddr("192.0.2.1"), Server4: netip.MustParseAddr("192.0.2.2"),
 		Client6: netip.MustParseAddr("2001:db8::1"), Server6: netip.MustParseAddr("2001:db8::2"),
 	}
-	Join(t, n.Client, n.ClientDev, n.Server, n.ServerDev)
+}
+
+// address gives both hosts their addresses.
+func (n *Network) address() {
 	n.Client.Address(n.ClientDev, n.Client4, n.Client6)
 	n.Server.Address(n.ServerDev, n.Server4, n.Server6)
+}
+
+// Cable is two hosts joined by a veth pair.
+func Cable(t testing.TB) *Network {
+	t.Helper()
+	n := neighbors(t)
+	Join(t, n.Client, n.ClientDev, n.Server, n.ServerDev)
+	n.address()
 	return n
 }
 
@@ -51,8 +62,7 @@ func Routed(t testing.TB) (n *Network, router *Host) {
 	router = NewHost(t)
 	Join(t, n.Client, n.ClientDev, router, "left")
 	Join(t, n.Server, n.ServerDev, router, "right")
-	n.Client.Address(n.ClientDev, n.Client4, n.Client6)
-	n.Server.Address(n.ServerDev, n.Server4, n.Server6)
+	n.address()
 	router.Address("left", netip.MustParseAddr("192.0.2.254"), netip.MustParseAddr("2001:db8:1::fe"))
 	router.Address("right", netip.MustParseAddr("198.51.100.254"), netip.MustParseAddr("2001:db8:2::fe"))
 	router.Sysctl("net.ipv4.ip_forward", "1")
@@ -70,11 +80,7 @@ func Routed(t testing.TB) (n *Network, router *Host) {
 // Bridged is two hosts on the ports of a bridge in a third.
 func Bridged(t testing.TB) (n *Network, bridge *Host) {
 	t.Helper()
-	n = &Network{
-		Client: NewHost(t), Server: NewHost(t), ClientDev: "eth0", ServerDev: "eth0",
-		Client4: netip.MustParseAddr("192.0.2.1"), Server4: netip.MustParseAddr("192.0.2.2"),
-		Client6: netip.MustParseAddr("2001:db8::1"), Server6: netip.MustParseAddr("2001:db8::2"),
-	}
+	n = neighbors(t)
 	bridge = NewHost(t)
 	Run(t, "ip", "-n", bridge.Name, "link", "add", "br0", "type", "bridge")
 	Run(t, "ip", "-n", bridge.Name, "link", "set", "br0", "up")
@@ -83,8 +89,7 @@ func Bridged(t testing.TB) (n *Network, bridge *Host) {
 	for _, port := range []string{"port1", "port2"} {
 		Run(t, "ip", "-n", bridge.Name, "link", "set", port, "master", "br0")
 	}
-	n.Client.Address(n.ClientDev, n.Client4, n.Client6)
-	n.Server.Address(n.ServerDev, n.Server4, n.Server6)
+	n.address()
 	return n, bridge
 }
 
