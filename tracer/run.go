@@ -48,17 +48,23 @@ type Stats struct {
 
 // Run reads until ctx is done; Finish then takes what is left.
 // It returns nil then, or the first error of the handler.
-func (t *Tracer) Run(ctx context.Context, h Handler) error {
+func (t *Tracer) Run(ctx context.Context, h Handler) (err error) {
 	stop := context.AfterFunc(ctx, t.reader.wake)
 	defer stop()
+	guard, err := startGuard(t.collection.Maps[gen.BPFMapRing].FD())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, guard.stop()) }()
 
 	for ctx.Err() == nil {
-		if err := t.reader.wait(pollInterval); err != nil {
+		if _, err := t.reader.wait(pollInterval); err != nil {
 			return err
 		}
 		if err := t.drain(h); err != nil {
 			return err
 		}
+		guard.emptied()
 	}
 	return nil
 }
@@ -255,13 +261,20 @@ func newPoller(ring int) (*poller, error) {
 	return p, nil
 }
 
-func (p *poller) wait(d time.Duration) error {
+// forever is for wait.
+const forever = -time.Millisecond
+
+// wait returns when the ring filled, when d is over (forever: never), or woken by wake.
+func (p *poller) wait(d time.Duration) (woken bool, err error) {
 	var ready [2]unix.EpollEvent
-	_, err := unix.EpollWait(p.epoll, ready[:], int(d.Milliseconds()))
+	n, err := unix.EpollWait(p.epoll, ready[:], int(d.Milliseconds()))
 	if err != nil && !errors.Is(err, unix.EINTR) {
-		return fmt.Errorf("wait for the ring: %w", err)
+		return false, fmt.Errorf("wait for the ring: %w", err)
 	}
-	return nil
+	for _, r := range ready[:max(n, 0)] {
+		woken = woken || int(r.Fd) == p.event
+	}
+	return woken, nil
 }
 
 // wake ends a wait, now or the next. It may be called from any goroutine.

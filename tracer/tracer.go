@@ -90,7 +90,7 @@ func Open(opts Options) (*Tracer, error) {
 	if err := spec.Variables[gen.BPFVarAllSegments].Set(opts.AllSegments); err != nil {
 		return nil, fmt.Errorf("set all_segments: %w", err)
 	}
-	if err := spec.Variables[gen.BPFVarWakeupBytes].Set(uint32(opts.RingSize / 4)); err != nil {
+	if err := spec.Variables[gen.BPFVarWakeupBytes].Set(uint32(opts.RingSize / wakeupShare)); err != nil {
 		return nil, fmt.Errorf("set wakeup_bytes: %w", err)
 	}
 	spec.Maps[gen.BPFMapRing].MaxEntries = uint32(opts.RingSize)

@@ -1,0 +1,94 @@
+package tracer
+
+import (
+	"runtime"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// A tracer that takes processor time from what it traces changes what it shows. So the
+// thread that reads is the last to get a processor while the ring has room, and an ordinary one
+// from when the ring is a wakeupShare full until it is empty: with a fixed low priority a host
+// that is never idle would lose events.
+const (
+	yieldingNice = 19
+	ordinaryNice = 0
+	// wakeupShare of the ring's size is filled when the programs wake the reader, and its guard.
+	wakeupShare = 4
+)
+
+// guard raises the reader's priority when the ring fills. It is a thread of its own, at ordinary
+// priority: one that waits for a processor cannot raise itself.
+type guard struct {
+	reader int // thread id
+	raised atomic.Bool
+	poller *poller
+	done   chan struct{}
+}
+
+// startGuard binds the calling goroutine to its thread, which is to read the ring, and makes it
+// yield to others. Where this process may not raise a priority, none is lowered. End it with stop.
+func startGuard(ring int) (*guard, error) {
+	p, err := newPoller(ring)
+	if err != nil {
+		return nil, err
+	}
+	runtime.LockOSThread()
+	g := &guard{reader: unix.Gettid(), poller: p, done: make(chan struct{})}
+	able := make(chan bool)
+	go func() {
+		defer close(g.done)
+		runtime.LockOSThread() // never unlocked: the thread, its priority lowered for the trial, ends with it
+		may := mayRaise()
+		able <- may
+		if may {
+			g.watch()
+		}
+	}()
+	if <-able {
+		g.set(yieldingNice)
+	}
+	return g, nil
+}
+
+// mayRaise tries, on the calling thread, whether a lowered priority can be raised again
+// (CAP_SYS_NICE, or an RLIMIT_NICE of 20).
+func mayRaise() bool {
+	self := unix.Gettid()
+	now, err := unix.Getpriority(unix.PRIO_PROCESS, self)
+	// The system call answers 20 - nice. A user who started the tracer with a priority chose it.
+	return err == nil && 20-now == ordinaryNice &&
+		unix.Setpriority(unix.PRIO_PROCESS, self, ordinaryNice+1) == nil &&
+		unix.Setpriority(unix.PRIO_PROCESS, self, ordinaryNice) == nil
+}
+
+func (g *guard) set(nice int) { _ = unix.Setpriority(unix.PRIO_PROCESS, g.reader, nice) }
+
+// watch waits for the ring to fill until the poller is woken by stop.
+func (g *guard) watch() {
+	for {
+		stopped, err := g.poller.wait(forever)
+		if stopped || err != nil {
+			return
+		}
+		g.set(ordinaryNice)
+		g.raised.Store(true)
+	}
+}
+
+// emptied says that the reader has caught up.
+func (g *guard) emptied() {
+	if g.raised.Swap(false) {
+		g.set(yieldingNice)
+	}
+}
+
+// stop ends the guard and makes the reader an ordinary thread; the reader calls it.
+func (g *guard) stop() error {
+	g.poller.wake()
+	<-g.done
+	g.set(ordinaryNice)
+	runtime.UnlockOSThread()
+	return g.poller.Close()
+}
