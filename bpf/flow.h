@@ -8,7 +8,6 @@
 
 #include "config.h"
 #include "maps.h"
-#include "owner.h"
 #include "record.h"
 #include "segment.h"
 
@@ -30,7 +29,7 @@ static __always_inline __u32 segment_end(const struct segment *s)
  */
 static __always_inline bool controls(struct flow *f, const struct segment *s)
 {
-	__u8 bits = f->bits;
+	__u16 bits = f->bits;
 	bool told = s->flags & (TCP_SYN | TCP_FIN | TCP_RST);
 
 	if (s->flags & TCP_ACK && !(s->flags & TCP_SYN)) {
@@ -126,7 +125,7 @@ static __always_inline void tell_arrival(const struct flow *f, const struct tupl
 /* The sign came: tell what waited. */
 static __always_inline void confirm(struct flow *f, const struct tuple *t, bool wanted)
 {
-	__u8 bits = f->bits;
+	__u16 bits = f->bits;
 
 	f->bits = (bits & ~FLOW_ARRIVAL) | FLOW_LOCAL | (wanted ? FLOW_WANTED : 0);
 	if (bits & FLOW_ARRIVAL && wanted)

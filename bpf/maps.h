@@ -9,7 +9,7 @@
 #include "kernel.h" /* first: it has the types */
 #include "event.h"
 
-/* Who holds a socket, as far as is known. */
+/* A process, as the one whose socket it is. */
 struct owner {
 	__u64 cgroup_id;
 	__u32 pid;
@@ -42,6 +42,8 @@ enum flow_bit {
 	FLOW_ARRIVAL = 1 << 6,
 	/* The SYN-ACK was repeated: so may be the ACK that answers it. */
 	FLOW_SYNACK_AGAIN = 1 << 7,
+	/* The process that owns the socket was told, or is the listener's. */
+	FLOW_OWNED = 1 << 8,
 };
 
 /* A received segment that is told only if TCP of this host reacts to it. */
@@ -66,15 +68,15 @@ struct flow {
 	__u64 listener; /* struct sock * that the SYN-ACK was sent for */
 	__u32 last_seq;
 	__u32 last_ifindex;
+	__u16 bits;	 /* enum flow_bit */
+	__u16 last_bits; /* bits before the last control segment, should that be dropped */
 	__u8 last_flags;
 	__u8 last_outbound;
-	__u8 bits;	/* enum flow_bit */
-	__u8 last_bits; /* bits before the last control segment, should that be dropped */
+	__u16 pad;
 	__u32 local_isn;
 	__u32 remote_isn;
 	__u32 local_fin_end;  /* sequence number after the FIN that was sent */
 	__u32 remote_fin_end; /* sequence number after the FIN that was received */
-	__u32 pad;
 	struct arrival arrival;
 };
 
@@ -86,9 +88,11 @@ struct {
 } ring SEC(".maps");
 
 /*
- * Inserted by the first control segment, either way, and by the snapshot; read
- * by every later one; deleted when LAST_ACK ends. Connections in TIME_WAIT and
- * strangers' SYNs stay until they are the least recently used.
+ * Inserted by the first control segment, either way, by the first process that uses
+ * the socket, and by the snapshot; read by every later segment; deleted when the
+ * socket goes to CLOSE: taking the place of the least recently used costs more than
+ * all else that is done for a segment. Strangers' SYNs, and what a filter has to be
+ * remembered for, stay until they are the least recently used.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -98,8 +102,9 @@ struct {
 } flows SEC(".maps");
 
 /*
- * Owners by struct sock *. Inserted at connect(), listen(), by a listener's
- * child and by the snapshot; a new socket at an old address overwrites.
+ * Owners by struct sock *: of listening sockets, inserted at listen() and by the snapshot,
+ * deleted when they close; and, where a filter must know it when the SYN shows the port, of
+ * those that called connect(), inserted there. A new socket at an old address overwrites.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);

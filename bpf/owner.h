@@ -4,6 +4,7 @@
 #define TCPTRACE_OWNER_H
 
 #include "config.h"
+#include "flow.h"
 #include "kernel.h"
 #include "maps.h"
 #include "record.h"
@@ -35,52 +36,54 @@ static __always_inline bool current_process(struct owner *o, __u8 source)
 	return !(BPF_CORE_READ(task, flags) & PF_KTHREAD);
 }
 
-/* In place where there is one: an LRU map frees and allocates for an update. */
-static __always_inline void set_owner(__u64 key, struct owner *known, const struct owner *o)
-{
-	if (known)
-		*known = *o;
-	else
-		bpf_map_update_elem(&owners, &key, o, BPF_ANY);
-}
-
 /*
- * The current process reads from or writes to the socket: it is the owner, where
- * only the listener's or none was known. Told once, and not if the listener is its own.
+ * The current process reads from or writes to the socket: it is the owner, where only the
+ * listener's or none was known. Told once, and not if the listener is its own.
  */
-static __always_inline void used_by_current(struct sock *sk)
+static __always_inline void used_by_current(struct sock *sk, struct flow *f, const struct tuple *t,
+					    __u8 family)
 {
-	__u64 key = (__u64)sk;
-	struct owner *known = bpf_map_lookup_elem(&owners, &key);
-
-	if (known && known->source >= OWNER_SNAPSHOT)
-		return;
-
 	struct owner o = {};
+
+	/* One that a filter has no use for may pass to one that it has. */
+	if (f->bits & FLOW_OWNED && (!filter_pid || f->bits & FLOW_WANTED))
+		return;
+	/* Reads what a connection left behind. */
+	if (READ(sk, __sk_common.skc_state) == TCP_CLOSE)
+		return;
 	if (!current_process(&o, OWNER_IO))
 		return;
-	if (known)
-		o.wanted |= known->wanted;
-	set_owner(key, known, &o);
-
-	struct tuple t;
-	__u8 family;
-	sock_tuple(sk, &t, &family);
-	if (filter(&t, family) != WANTED || !o.wanted)
+	if (!(f->bits & FLOW_LOCAL))
+		confirm(f, t, o.wanted);
+	f->bits |= FLOW_OWNED | (o.wanted ? FLOW_WANTED : 0);
+	if (!(f->bits & FLOW_WANTED))
 		return;
-	struct flow *f = bpf_map_lookup_elem(&flows, &t);
-	if (f) {
-		struct owner *listener = bpf_map_lookup_elem(&owners, &f->listener);
 
-		f->bits |= FLOW_WANTED;
-		if (listener && listener->pid == o.pid)
-			return;
-	}
-	struct event *e = begin(KIND_OWNER, &t, family, key, bpf_ktime_get_boot_ns());
+	struct owner *listener = bpf_map_lookup_elem(&owners, &f->listener);
+	if (listener && listener->pid == o.pid)
+		return;
+	struct event *e = begin(KIND_OWNER, t, family, (__u64)sk, bpf_ktime_get_boot_ns());
 	if (!e)
 		return;
 	put_owner(e, &o);
 	submit(e);
+}
+
+/* The current process has read from the socket. */
+static __always_inline int read_by_current(struct sock *sk)
+{
+	struct tuple t;
+	__u8 family;
+
+	sock_tuple(sk, &t, &family);
+	if (filter(&t, family) != WANTED)
+		return 0;
+	struct flow *f = bpf_map_lookup_elem(&flows, &t);
+	if (!f)
+		f = make_flow(&t);
+	if (f)
+		used_by_current(sk, f, &t, family);
+	return 0;
 }
 
 #endif

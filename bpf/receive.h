@@ -6,6 +6,23 @@
 #include "flow.h"
 #include "transmit.h"
 
+/*
+ * What cannot wait for a sign that it is this host's affair: a SYN that is followed by
+ * another, since only one can wait; a RST, since TIME_WAIT, which it ends, gives none.
+ */
+static __always_inline void tell_unconfirmed(struct flow *f, const struct segment *s, __u64 now)
+{
+	if (f->bits & FLOW_ARRIVAL && s->flags & TCP_SYN && s->seq == f->remote_isn)
+		tell_arrival(f, &s->tuple, NOTE_UNCONFIRMED);
+	if (!(s->flags & TCP_RST))
+		return;
+	struct event *e = begin_segment(KIND_RECEIVE, s, 0, now);
+	if (!e)
+		return;
+	e->notes |= NOTE_UNCONFIRMED;
+	submit(e);
+}
+
 static __always_inline int receive(struct sk_buff *skb, __u32 ip_offset)
 {
 	struct segment s;
@@ -29,10 +46,8 @@ static __always_inline int receive(struct sk_buff *skb, __u32 ip_offset)
 	if (!(f->bits & FLOW_LOCAL)) {
 		if (!may_open_or_end)
 			return 0;
-		/* Only one can wait. Which pid it is for, if any, is not known yet. */
-		if (f->bits & FLOW_ARRIVAL && s.flags & TCP_SYN && s.seq == f->remote_isn &&
-		    !seen_above(f, skb, &s, now) && !filter_pid)
-			tell_arrival(f, &s.tuple, NOTE_UNCONFIRMED);
+		if (!filter_pid && !seen_above(f, skb, &s, now))
+			tell_unconfirmed(f, &s, now);
 		controls(f, &s);
 		remember_last(f, skb, &s, now);
 		hold_arrival(f, &s, now);

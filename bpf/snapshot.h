@@ -26,6 +26,17 @@ static __always_inline void task_owner(struct task_struct *task, struct owner *o
 	o->wanted = wanted_pid(o->pid);
 }
 
+/* A listening socket may be held by several processes; one is told, and the filter may want another. */
+static __always_inline void listener(__u64 key, const struct owner *o)
+{
+	if (final_snapshot || !bpf_map_update_elem(&owners, &key, o, BPF_NOEXIST))
+		return;
+	struct owner *known = bpf_map_lookup_elem(&owners, &key);
+
+	if (known && o->wanted)
+		known->wanted = true;
+}
+
 static __always_inline int snapshot(struct task_struct *task, struct file *file)
 {
 	struct socket *socket = bpf_sock_from_file(file);
@@ -45,26 +56,26 @@ static __always_inline int snapshot(struct task_struct *task, struct file *file)
 
 	__u64 key = (__u64)sk;
 	task_owner(task, &o);
-	if (final_snapshot) {
-		/* Of what was traced. An owner in the map may be of a socket that was here before. */
-		if (!bpf_map_lookup_elem(&flows, &t))
-			return 0;
-	} else if (bpf_map_update_elem(&owners, &key, &o, BPF_NOEXIST)) {
-		/* Held by several processes, or known from an event since. */
-		struct owner *known = bpf_map_lookup_elem(&owners, &key);
-
-		if (known && o.wanted)
-			known->wanted = true;
-		else if (known)
-			o.wanted = known->wanted;
+	if (state == TCP_LISTEN) {
+		listener(key, &o);
+		return 0;
 	}
-	if (state == TCP_LISTEN || !o.wanted || filter(&t, family) != WANTED)
+	if (filter(&t, family) != WANTED)
 		return 0;
-
-	/* Where a flow is known an event told of it already: only the end's counters are news. */
-	struct flow fresh = {.bits = FLOW_LOCAL | FLOW_WANTED};
-	if (!final_snapshot && bpf_map_update_elem(&flows, &t, &fresh, BPF_NOEXIST))
-		return 0;
+	struct flow *f = bpf_map_lookup_elem(&flows, &t);
+	if (final_snapshot) {
+		if (!f || !(f->bits & FLOW_WANTED))
+			return 0;
+	} else {
+		/* Where a flow is known an event told of it already, or another process that holds it. */
+		if (!o.wanted || (f && f->bits & FLOW_WANTED))
+			return 0;
+		if (!f)
+			f = make_flow(&t);
+		if (!f)
+			return 0;
+		f->bits |= FLOW_LOCAL | FLOW_WANTED | FLOW_OWNED;
+	}
 
 	struct event *e = begin(KIND_SNAPSHOT, &t, family, key, bpf_ktime_get_boot_ns());
 	if (!e)

@@ -39,17 +39,26 @@ static __always_inline void emit_connect(struct sock *sk, const struct tuple *t,
 static __always_inline void on_connect(struct sock *sk, const struct tuple *t, __u8 family)
 {
 	__u64 key = (__u64)sk, now = bpf_ktime_get_boot_ns();
+	enum verdict v = filter(t, family);
 	struct owner o = {};
 
+	if (v == UNWANTED)
+		return;
 	current_process(&o, OWNER_CONNECT);
-	enum verdict v = filter(t, family);
 	if (v == UNDECIDED) {
 		o.connecting = true;
 		o.connect_ns = now;
 	}
-	set_owner(key, bpf_map_lookup_elem(&owners, &key), &o);
+	if (v == UNDECIDED || filter_pid)
+		bpf_map_update_elem(&owners, &key, &o, BPF_ANY);
 	if (v == WANTED && o.wanted)
 		emit_connect(sk, t, family, &o, now);
+}
+
+/* Whether owners holds more than listeners. */
+static __always_inline bool remembers_connects(void)
+{
+	return filter_local_port || filter_port || filter_pid;
 }
 
 /* The port is known now. */
@@ -57,7 +66,7 @@ static __always_inline void tell_connect(struct sock *sk, const struct tuple *t,
 {
 	__u64 key = (__u64)sk;
 
-	if (!filter_local_port && !filter_port)
+	if (!remembers_connects())
 		return;
 	struct owner *o = bpf_map_lookup_elem(&owners, &key);
 	if (!o || !o->connecting)
@@ -65,32 +74,6 @@ static __always_inline void tell_connect(struct sock *sk, const struct tuple *t,
 	o->connecting = false;
 	if (o->wanted)
 		emit_connect(sk, t, family, o, o->connect_ns);
-}
-
-/*
- * The child of a listener: what an owner before it at this address left is not
- * its. Whether the pid filter wants it is its listener's to say, until somebody uses it.
- */
-static __always_inline void on_child(struct sock *sk, const struct tuple *t)
-{
-	__u64 key = (__u64)sk;
-
-	if (!filter_pid) {
-		bpf_map_delete_elem(&owners, &key);
-		return;
-	}
-	struct flow *f = bpf_map_lookup_elem(&flows, t);
-	struct owner o = {};
-
-	if (f) {
-		struct owner *listener = bpf_map_lookup_elem(&owners, &f->listener);
-
-		if (listener)
-			o = *listener;
-	}
-	o.source = OWNER_LISTEN;
-	o.connecting = false;
-	bpf_map_update_elem(&owners, &key, &o, BPF_ANY);
 }
 
 /* Whether it is a process's call that takes a socket from old to new, and not a segment or a timer. */
@@ -104,6 +87,16 @@ static __always_inline bool is_call(__u8 old_state, __u8 new_state)
 		return old_state != TCP_LAST_ACK && old_state != TCP_CLOSING;
 	}
 	return false;
+}
+
+/*
+ * Whether TIME_WAIT begins for a flow that must not be forgotten over it: the ACK of the
+ * peer's FIN is still to leave, or there are choices that only the flow remembers.
+ */
+static __always_inline bool in_time_wait(const struct flow *f, __u8 old_state)
+{
+	return (old_state == TCP_FIN_WAIT2 || old_state == TCP_CLOSING) &&
+	       (f->bits & FLOW_OWES_FINACK || filter_pid || all_segments);
 }
 
 static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state)
@@ -125,9 +118,8 @@ static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state
 		return 0;
 	}
 	if (old_state == TCP_LISTEN) {
-		if (new_state == TCP_SYN_RECV)
-			on_child(sk, &t);
-		else
+		/* It closes; or this is a child at the address of a socket that a filter remembered. */
+		if (new_state != TCP_SYN_RECV || remembers_connects())
 			bpf_map_delete_elem(&owners, &key);
 		return 0;
 	}
@@ -162,7 +154,7 @@ static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state
 		if (f && !(f->bits & FLOW_LOCAL))
 			confirm(f, &t, wanted);
 	}
-	if (old_state == TCP_LAST_ACK && new_state == TCP_CLOSE)
+	if (f && new_state == TCP_CLOSE && !in_time_wait(f, old_state))
 		bpf_map_delete_elem(&flows, &t);
 	if (!wanted)
 		return 0;

@@ -52,9 +52,7 @@ int BPF_PROG(on_kfree_skb, struct sk_buff *skb, void *location, __u32 reason)
 SEC("tp_btf/tcp_rcv_space_adjust")
 int BPF_PROG(on_tcp_rcv_space_adjust, struct sock *sk)
 {
-	if (tracing)
-		used_by_current(sk);
-	return 0;
+	return tracing ? read_by_current(sk) : 0;
 }
 
 /* Every file of every process: the sockets that were there before. */

@@ -4,6 +4,7 @@
 #define TCPTRACE_TRANSMIT_H
 
 #include "flow.h"
+#include "owner.h"
 
 /* Longer than any Ethernet, IP and TCP header: there is payload in it. */
 #define SURELY_DATA 160
@@ -80,15 +81,14 @@ static __always_inline int transmit(struct sk_buff *skb, __u32 ip_offset)
 			      : READ(skb, dev, nd_net.net, ns.inum);
 	if (filter(&s.tuple, s.family) != WANTED)
 		return 0;
-	if (by.sk && s.payload_len && by_process(by.sk))
-		used_by_current(by.sk);
 	if (by.sk && s.flags & TCP_SYN)
 		tell_connect(by.sk, &s.tuple, s.family);
 
 	struct flow *f = bpf_map_lookup_elem(&flows, &s.tuple);
+	bool uses = by.sk && s.payload_len && by_process(by.sk);
 	if (!f) {
-		/* An ACK or data of a connection that was open before: nothing to tell. */
-		if (!all_segments && !(s.flags & (TCP_SYN | TCP_FIN | TCP_RST)))
+		/* An ACK or data of a connection that was open before: nothing to tell but who sends. */
+		if (!all_segments && !uses && !(s.flags & (TCP_SYN | TCP_FIN | TCP_RST)))
 			return 0;
 		f = make_flow(&s.tuple);
 		if (!f)
@@ -97,12 +97,17 @@ static __always_inline int transmit(struct sk_buff *skb, __u32 ip_offset)
 	/* A new connection on a tuple that had one before. */
 	if (s.flags & TCP_SYN && s.seq != f->local_isn)
 		f->bits &= FLOW_LOCAL | FLOW_WANTED | FLOW_ARRIVAL;
+	/* connect() told whose it is. */
+	if (by.sk && s.flags & TCP_SYN)
+		f->bits |= FLOW_OWNED;
 	if (by.listener)
 		f->listener = by.listener;
 	if (!(f->bits & FLOW_LOCAL) || (filter_pid && s.flags & TCP_SYN)) {
 		f->bits &= ~FLOW_WANTED;
 		confirm(f, &s.tuple, wanted_sender(&by));
 	}
+	if (uses)
+		used_by_current(by.sk, f, &s.tuple, s.family);
 	if (!(f->bits & FLOW_WANTED))
 		return 0;
 

@@ -11,8 +11,11 @@ const strayDelay = uint64(time.Second)
 
 // segment takes a segment that TCP of this host sent or received.
 func (a *Assembler) segment(e *events.Event, dir Dir) {
+	if a.isNobodys(e) {
+		return
+	}
 	t := a.owner(e, dir)
-	if t == nil {
+	if t == nil || t.hasReset(e, dir) {
 		return
 	}
 	if e.Notes().Has(events.NoteUnconfirmed) {
@@ -24,6 +27,21 @@ func (a *Assembler) segment(e *events.Event, dir Dir) {
 	entry := a.put(t, e, dir)
 	a.tell(t, entry)
 	a.react(t, entry, e)
+}
+
+// isNobodys: a RST that may be another host's, for no connection that is known here.
+func (a *Assembler) isNobodys(e *events.Event) bool {
+	return e.Notes().Has(events.NoteUnconfirmed) && e.Header().Flags().Has(events.RST) &&
+		a.find(e) == nil && a.waits[*e.Tuple()] == nil
+}
+
+// hasReset: a RST that was told unconfirmed is told again when TCP of this host reacts to it.
+func (t *Timeline) hasReset(e *events.Event, dir Dir) bool {
+	if !e.Header().Flags().Has(events.RST) || len(t.Entries) == 0 {
+		return false
+	}
+	last := &t.Entries[len(t.Entries)-1]
+	return last.Type == EntrySegment && last.Time == e.Time() && last.Dir == dir && last.Flags.Has(events.RST)
 }
 
 // put adds the entry of a segment, and before it the state that a SYN-ACK shows. It is yet to be told.
