@@ -83,10 +83,10 @@ static __always_inline bool is_last(const struct flow *f, struct sk_buff *skb, c
 
 /* An skb's memory is soon used again: on one device, even the same numbers are another segment. */
 static __always_inline bool seen_above(const struct flow *f, struct sk_buff *skb,
-				       const struct segment *s, __u64 now)
+				       const struct segment *s)
 {
-	return is_last(f, skb, s) && now - f->last_ns < SAME_SEGMENT_NS &&
-	       READ(skb, dev, ifindex) != f->last_ifindex;
+	return is_last(f, skb, s) && READ(skb, dev, ifindex) != f->last_ifindex &&
+	       bpf_ktime_get_boot_ns() - f->last_ns < SAME_SEGMENT_NS;
 }
 
 static __always_inline void remember_last(struct flow *f, struct sk_buff *skb,

@@ -42,11 +42,11 @@ static __always_inline int receive(struct sk_buff *skb, __u32 ip_offset)
 		if (!f)
 			return 0;
 	}
-	__u64 now = bpf_ktime_get_boot_ns();
 	if (!(f->bits & FLOW_LOCAL)) {
 		if (!may_open_or_end)
 			return 0;
-		if (!filter_pid && !seen_above(f, skb, &s, now))
+		__u64 now = bpf_ktime_get_boot_ns();
+		if (!filter_pid && !seen_above(f, skb, &s))
 			tell_unconfirmed(f, &s, now);
 		controls(f, &s);
 		remember_last(f, skb, &s, now);
@@ -55,10 +55,9 @@ static __always_inline int receive(struct sk_buff *skb, __u32 ip_offset)
 	}
 	if (!(f->bits & FLOW_WANTED))
 		return 0;
-	if (seen_above(f, skb, &s, now))
+	if (seen_above(f, skb, &s) || (!controls(f, &s) && !all_segments))
 		return 0;
-	if (!controls(f, &s) && !all_segments)
-		return 0;
+	__u64 now = bpf_ktime_get_boot_ns();
 	remember_last(f, skb, &s, now);
 
 	struct event *e = begin_segment(KIND_RECEIVE, &s, 0, now);

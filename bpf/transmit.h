@@ -111,11 +111,9 @@ static __always_inline int transmit(struct sk_buff *skb, __u32 ip_offset)
 	if (!(f->bits & FLOW_WANTED))
 		return 0;
 
+	if (seen_above(f, skb, &s) || (!controls(f, &s) && !all_segments))
+		return 0;
 	__u64 now = bpf_ktime_get_boot_ns();
-	if (seen_above(f, skb, &s, now))
-		return 0;
-	if (!controls(f, &s) && !all_segments)
-		return 0;
 	remember_last(f, skb, &s, now);
 
 	struct event *e = begin_segment(KIND_TRANSMIT, &s, (__u64)by.sk, now);
