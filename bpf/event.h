@@ -71,6 +71,25 @@ struct tuple {
 /* TCP's longest header: 15 words (RFC 9293, section 3.1). */
 #define TCP_HEADER_MAX 60
 
+/* A segment, of TRANSMIT, RECEIVE and DROP. */
+struct told_segment {
+	__u32 payload_len; /* bytes after the TCP header */
+	__u32 drop_reason; /* DROP: enum skb_drop_reason of the running kernel; 0 where it has none */
+	__u8 tcp_header[TCP_HEADER_MAX]; /* as on the wire, data offset * 4 bytes are valid */
+	__u32 pad;
+};
+
+/* A socket's own counters (struct tcp_sock), of STATE and SNAPSHOT. */
+struct counters {
+	__u64 bytes_sent;	   /* payload, retransmissions too */
+	__u64 bytes_retransmitted; /* payload; the part of bytes_sent that was sent again */
+	__u64 bytes_received;	   /* payload, in order, once */
+	__u32 segments_out;	   /* RFC 4898 SegsOut */
+	__u32 segments_in;	   /* RFC 4898 SegsIn */
+	__u32 retransmits;	   /* total_retrans */
+	__u32 srtt_us;		   /* microseconds, already divided by 8; 0 unknown */
+};
+
 struct event {
 	/* CLOCK_BOOTTIME, nanoseconds. */
 	__u64 time_ns;
@@ -78,28 +97,6 @@ struct event {
 	 * socket only while that lives. */
 	__u64 sock;
 	struct tuple tuple;
-
-	/* The process, where owner_source is not OWNER_UNKNOWN or NOTE_BY_PROCESS is set. */
-	__u64 cgroup_id; /* of cgroup v2, of the task that acted */
-
-	/* STATE, SNAPSHOT: the socket's own counters (struct tcp_sock). */
-	__u64 bytes_sent;	  /* payload, retransmissions too */
-	__u64 bytes_retransmitted; /* payload; the part of bytes_sent that was sent again */
-	__u64 bytes_received;	  /* payload, in order, once */
-	__u32 segments_out;	  /* RFC 4898 SegsOut */
-	__u32 segments_in;	  /* RFC 4898 SegsIn */
-	__u32 retransmits;	  /* total_retrans */
-	__u32 srtt_us;		  /* microseconds, already divided by 8; 0 unknown */
-
-	__u32 pid;	/* thread group's, as the initial pid namespace counts */
-	__u32 uid;	/* real user, as the initial user namespace counts */
-	__u8 comm[16];	/* the process's name: its group leader's comm. Hostile input. */
-
-	/* TRANSMIT, RECEIVE, DROP */
-	__u32 payload_len;  /* bytes after the TCP header */
-	__u32 drop_reason;  /* DROP: enum skb_drop_reason of the running kernel; 0 where it has none */
-	__u8 tcp_header[TCP_HEADER_MAX]; /* as on the wire, data offset * 4 bytes are valid */
-
 	__u8 kind;	   /* enum event_kind */
 	__u8 owner_source; /* enum owner_source */
 	__u8 notes;	   /* enum event_note */
@@ -107,7 +104,18 @@ struct event {
 	__u8 old_state;	   /* STATE: the kernel's TCP_* number */
 	__u8 new_state;	   /* STATE, SNAPSHOT */
 	__u16 error;	   /* STATE: sk_err, an errno; 0 none */
-	__u32 pad;
+
+	/* The process, where owner_source is not OWNER_UNKNOWN or NOTE_BY_PROCESS is set. */
+	__u64 cgroup_id; /* of cgroup v2, of the task that acted */
+	__u32 pid;	 /* thread group's, as the initial pid namespace counts */
+	__u32 uid;	 /* real user, as the initial user namespace counts */
+	__u8 comm[16];	 /* the process's name: its group leader's comm. Hostile input. */
+
+	/* By kind. What every connection costs is mostly the memory that its records fill. */
+	union {
+		struct told_segment segment;
+		struct counters counters;
+	} of;
 };
 
 /* Records that found the ring full, by the endpoint that they were of. */

@@ -116,8 +116,8 @@ static __always_inline void tell_arrival(const struct flow *f, const struct tupl
 
 	if (!e)
 		return;
-	e->payload_len = f->arrival.payload_len;
-	__builtin_memcpy(e->tcp_header, f->arrival.tcp_header, sizeof(e->tcp_header));
+	e->of.segment.payload_len = f->arrival.payload_len;
+	__builtin_memcpy(e->of.segment.tcp_header, f->arrival.tcp_header, TCP_HEADER_MAX);
 	e->notes = notes;
 	submit(e);
 }
@@ -139,8 +139,8 @@ static __always_inline struct event *begin_segment(__u8 kind, const struct segme
 
 	if (!e)
 		return NULL;
-	e->payload_len = s->payload_len;
-	copy_header(e->tcp_header, s);
+	e->of.segment.payload_len = s->payload_len;
+	copy_header(e->of.segment.tcp_header, s);
 	if (s->outbound)
 		e->notes |= NOTE_OUTBOUND;
 	return e;

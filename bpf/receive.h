@@ -149,7 +149,7 @@ static __always_inline int drop(struct sk_buff *skb, __u32 reason)
 	struct event *e = begin_segment(KIND_DROP, &s, (__u64)by.sk, bpf_ktime_get_boot_ns());
 	if (!e)
 		return 0;
-	e->drop_reason = reason;
+	e->of.segment.drop_reason = reason;
 	submit(e);
 	return 0;
 }

@@ -45,16 +45,17 @@ static __always_inline void put_counters(struct event *e, struct sock *sk)
 {
 	struct tcp_sock *tp = trusted_tcp_sock(sk);
 	unsigned long flags = READ(sk, __sk_common.skc_flags);
+	struct counters *c = &e->of.counters;
 
 	if (!tp)
 		return;
-	e->bytes_sent = READ(tp, bytes_sent);
-	e->bytes_retransmitted = READ(tp, bytes_retrans);
-	e->bytes_received = READ(tp, bytes_received);
-	e->segments_out = READ(tp, segs_out);
-	e->segments_in = READ(tp, segs_in);
-	e->retransmits = READ(tp, total_retrans);
-	e->srtt_us = READ(tp, srtt_us) >> 3;
+	c->bytes_sent = READ(tp, bytes_sent);
+	c->bytes_retransmitted = READ(tp, bytes_retrans);
+	c->bytes_received = READ(tp, bytes_received);
+	c->segments_out = READ(tp, segs_out);
+	c->segments_in = READ(tp, segs_in);
+	c->retransmits = READ(tp, total_retrans);
+	c->srtt_us = READ(tp, srtt_us) >> 3;
 	if (flags & (1UL << SOCK_DEAD))
 		e->notes |= NOTE_ORPHAN;
 	if (flags & (1UL << SOCK_DONE))

@@ -184,34 +184,39 @@ func (e *Event) Comm() Comm          { return Comm(e.r.Comm) }
 func (e *Event) Source() OwnerSource { return OwnerSource(e.r.OwnerSource) }
 
 // PayloadLen is the segment's bytes after the TCP header.
-func (e *Event) PayloadLen() uint32 { return e.r.PayloadLen }
+func (e *Event) PayloadLen() uint32 { return e.r.Of.Segment.PayloadLen }
 
 // DropReason is a number of the running kernel's enum skb_drop_reason, 0 unknown.
-func (e *Event) DropReason() uint32 { return e.r.DropReason }
+func (e *Event) DropReason() uint32 { return e.r.Of.Segment.DropReason }
 
 // Header is the TCP header, in place. It is never shorter than 20 bytes.
 func (e *Event) Header() Header {
-	const shortest, longest = 20, len(e.r.TcpHeader)
-	n := min(max(int(e.r.TcpHeader[12]>>4)*4, shortest), longest)
-	return e.r.TcpHeader[:n]
+	const shortest, longest = 20, len(e.r.Of.Segment.TcpHeader)
+	n := min(max(int(e.r.Of.Segment.TcpHeader[12]>>4)*4, shortest), longest)
+	return e.r.Of.Segment.TcpHeader[:n]
 }
 
 // Counters are of KindState and KindSnapshot.
 func (e *Event) Counters() Counters {
+	c := e.counters()
 	return Counters{
-		BytesSent:          e.r.BytesSent,
-		BytesRetransmitted: e.r.BytesRetransmitted,
-		BytesReceived:      e.r.BytesReceived,
-		SegmentsOut:        e.r.SegmentsOut,
-		SegmentsIn:         e.r.SegmentsIn,
-		Retransmits:        e.r.Retransmits,
-		SRTTMicros:         e.r.SrttUs,
+		BytesSent:          c.BytesSent,
+		BytesRetransmitted: c.BytesRetransmitted,
+		BytesReceived:      c.BytesReceived,
+		SegmentsOut:        c.SegmentsOut,
+		SegmentsIn:         c.SegmentsIn,
+		Retransmits:        c.Retransmits,
+		SRTTMicros:         c.SrttUs,
 	}
 }
 
-// The Tuple here and the one of the contract must not drift apart: neither of
-// these compiles if they do.
+// counters is the other side of the union, of which Go has only the first.
+func (e *Event) counters() *gen.BPFCounters { return (*gen.BPFCounters)(unsafe.Pointer(&e.r.Of)) }
+
+// The Tuple here and the one of the contract must not drift apart, and counters must be inside
+// the union: none of these compiles otherwise.
 const (
 	_ = uint(unsafe.Sizeof(Tuple{}) - unsafe.Sizeof(gen.BPFTuple{}))
 	_ = uint(unsafe.Sizeof(gen.BPFTuple{}) - unsafe.Sizeof(Tuple{}))
+	_ = uint(unsafe.Sizeof(gen.BPFEvent{}.Of) - unsafe.Sizeof(gen.BPFCounters{}))
 )

@@ -19,13 +19,10 @@ func addOffset(b []byte, n uintptr) unsafe.Pointer {
 	return unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), n)
 }
 
-// sample is a record with a different value in every field.
+// sample is a segment's record with a different value in every field.
 func sample() *Event {
 	e := &Event{r: gen.BPFEvent{
-		TimeNs: 1, Sock: 2, CgroupId: 3,
-		BytesSent: 4, BytesRetransmitted: 5, BytesReceived: 6,
-		SegmentsOut: 7, SegmentsIn: 8, Retransmits: 9, SrttUs: 10,
-		Pid: 11, Uid: 12, PayloadLen: 13, DropReason: 14,
+		TimeNs: 1, Sock: 2, CgroupId: 3, Pid: 11, Uid: 12,
 		Kind: uint8(KindTransmit), OwnerSource: uint8(SourceIO), Notes: uint8(NoteOutbound),
 		Family: 4, OldState: uint8(SynSent), NewState: uint8(Established), Error: 111,
 	}}
@@ -33,7 +30,8 @@ func sample() *Event {
 	e.r.Tuple = gen.BPFTuple{LocalPort: 80, RemotePort: 40000, Netns: 4026531840}
 	e.r.Tuple.LocalAddr = netip.MustParseAddr("::ffff:192.0.2.1").As16()
 	e.r.Tuple.RemoteAddr = netip.MustParseAddr("2001:db8::1").As16()
-	copy(e.r.TcpHeader[:], header(SYN, "020405b4 0402080a 01020304 00000000 01030307"))
+	e.r.Of.Segment.PayloadLen, e.r.Of.Segment.DropReason = 13, 14
+	copy(e.r.Of.Segment.TcpHeader[:], header(SYN, "020405b4 0402080a 01020304 00000000 01030307"))
 	return e
 }
 
@@ -65,13 +63,13 @@ func TestViewReadsWhatTheKernelWrote(t *testing.T) {
 		t.Fatal("no view of a valid record")
 	}
 	got := []any{
-		e.Time(), e.Sock(), e.CgroupID(), e.Counters(), e.PID(), e.UID(), e.Comm().String(),
+		e.Time(), e.Sock(), e.CgroupID(), e.PID(), e.UID(), e.Comm().String(),
 		e.PayloadLen(), e.DropReason(), e.Kind(), e.Source(), e.Notes(), e.OldState(), e.NewState(), e.Errno(),
 		e.Tuple().Local().String(), e.Tuple().Remote().String(), e.Tuple().Netns,
 		e.Header().Flags(), e.Header().Seq(), e.Header().Ack(), e.Header().Window(), len(e.Header()),
 	}
 	want := []any{
-		uint64(1), uint64(2), uint64(3), Counters{4, 5, 6, 7, 8, 9, 10}, uint32(11), uint32(12), "nginx",
+		uint64(1), uint64(2), uint64(3), uint32(11), uint32(12), "nginx",
 		uint32(13), uint32(14), KindTransmit, SourceIO, NoteOutbound, SynSent, Established, uint16(111),
 		"192.0.2.1:80", "[2001:db8::1]:40000", uint32(4026531840),
 		SYN, uint32(0xdeadbeef), uint32(0x01020304), uint16(1050), 40,
@@ -80,6 +78,17 @@ func TestViewReadsWhatTheKernelWrote(t *testing.T) {
 		if !reflect.DeepEqual(got[i], want[i]) {
 			t.Errorf("field %d: got %v, want %v", i, got[i], want[i])
 		}
+	}
+}
+
+func TestCountersAreWhatTheKernelWrote(t *testing.T) {
+	e := sample()
+	*e.counters() = gen.BPFCounters{
+		BytesSent: 4, BytesRetransmitted: 5, BytesReceived: 6,
+		SegmentsOut: 7, SegmentsIn: 8, Retransmits: 9, SrttUs: 10,
+	}
+	if got, want := e.Counters(), (Counters{4, 5, 6, 7, 8, 9, 10}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 
@@ -145,7 +154,7 @@ func TestOptions(t *testing.T) {
 func TestHeaderLengthIsBounded(t *testing.T) {
 	e := sample()
 	for offset, want := range map[byte]int{0: 20, 4: 20, 5: 20, 10: 40, 15: 60} {
-		e.r.TcpHeader[12] = offset << 4
+		e.r.Of.Segment.TcpHeader[12] = offset << 4
 		if got := len(e.Header()); got != want {
 			t.Errorf("data offset %d: %d bytes, want %d", offset, got, want)
 		}

@@ -19,12 +19,8 @@ type BPFAddressPrefix struct {
 	Address [16]uint8
 }
 
-type BPFEvent struct {
+type BPFCounters struct {
 	_                  structs.HostLayout
-	TimeNs             uint64
-	Sock               uint64
-	Tuple              BPFTuple
-	CgroupId           uint64
 	BytesSent          uint64
 	BytesRetransmitted uint64
 	BytesReceived      uint64
@@ -32,20 +28,34 @@ type BPFEvent struct {
 	SegmentsIn         uint32
 	Retransmits        uint32
 	SrttUs             uint32
-	Pid                uint32
-	Uid                uint32
-	Comm               [16]uint8
-	PayloadLen         uint32
-	DropReason         uint32
-	TcpHeader          [60]uint8
-	Kind               uint8
-	OwnerSource        uint8
-	Notes              uint8
-	Family             uint8
-	OldState           uint8
-	NewState           uint8
-	Error              uint16
-	Pad                uint32
+}
+
+type BPFEvent struct {
+	_           structs.HostLayout
+	TimeNs      uint64
+	Sock        uint64
+	Tuple       BPFTuple
+	Kind        uint8
+	OwnerSource uint8
+	Notes       uint8
+	Family      uint8
+	OldState    uint8
+	NewState    uint8
+	Error       uint16
+	CgroupId    uint64
+	Pid         uint32
+	Uid         uint32
+	Comm        [16]uint8
+	Of          struct {
+		_       structs.HostLayout
+		Segment struct {
+			_          structs.HostLayout
+			PayloadLen uint32
+			DropReason uint32
+			TcpHeader  [60]uint8
+			Pad        uint32
+		}
+	}
 }
 
 type BPFEventKind uint32

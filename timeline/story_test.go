@@ -64,7 +64,7 @@ func (s *story) wait(d uint64) {
 
 func (s *story) segment(kind events.Kind, flags events.Flags, seq, ack uint32, window uint16, options ...byte) {
 	r := gen.BPFEvent{Kind: uint8(kind)}
-	h := r.TcpHeader[:]
+	h := r.Of.Segment.TcpHeader[:]
 	h[4], h[5], h[6], h[7] = byte(seq>>24), byte(seq>>16), byte(seq>>8), byte(seq)
 	h[8], h[9], h[10], h[11] = byte(ack>>24), byte(ack>>16), byte(ack>>8), byte(ack)
 	h[12] = byte(5+len(options)/4) << 4
@@ -133,7 +133,7 @@ func equal[T comparable](t *testing.T, what string, got, want T) {
 
 func (s *story) unconfirmedSYN() {
 	r := gen.BPFEvent{Kind: uint8(events.KindReceive), Notes: uint8(events.NoteUnconfirmed)}
-	copy(r.TcpHeader[4:], []byte{0xff, 0xff, 0xff, 0xff})
-	r.TcpHeader[12], r.TcpHeader[13] = 5<<4, byte(events.SYN)
+	copy(r.Of.Segment.TcpHeader[4:], []byte{0xff, 0xff, 0xff, 0xff})
+	r.Of.Segment.TcpHeader[12], r.Of.Segment.TcpHeader[13] = 5<<4, byte(events.SYN)
 	s.send(r)
 }
