@@ -1,0 +1,72 @@
+package tracer
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// loadError: the program did not even load.
+type loadError struct{ error }
+
+func (e loadError) Unwrap() error { return e.error }
+
+// why puts the refusal of a program into words for people. ownBTF: the kernel has BTF itself.
+func why(p program, err error, ownBTF bool) string {
+	var load loadError
+	loading := errors.As(err, &load)
+	mode := p.kind.Mode()
+	switch {
+	case !ownBTF && mode != Kprobe:
+		return "the kernel has no BTF of its own, which a file cannot replace here: only kprobes do without"
+	case VerifierLog(err) != "":
+		return "the kernel's verifier refuses the program" + signature(err)
+	case is(err, unix.EPERM, unix.EACCES) && mode == Fentry:
+		return "the kernel forbids fentry (hardened or locked down), or a capability is missing"
+	case is(err, unix.EPERM, unix.EACCES):
+		return "the kernel forbids it, or a capability is missing"
+	case mode == Kprobe && strings.Contains(err.Error(), "tracefs"):
+		// What the loader falls back to where there is no kprobe to open by perf_event_open.
+		return "the kernel has no kprobes (CONFIG_KPROBES), and tracefs is not there to ask"
+	case mode == Kprobe && is(err, fs.ErrNotExist, unix.EADDRNOTAVAIL):
+		return "the kernel has no such function, or it was inlined"
+	case loading && is(err, ebpf.ErrNotSupported) && mode == Tracepoint:
+		return "the kernel has no such tracepoint"
+	case loading && is(err, ebpf.ErrNotSupported) && mode == Iterator:
+		return "the kernel has no such iterator"
+	case loading && is(err, ebpf.ErrNotSupported):
+		return "the kernel has no such function, or it was inlined"
+	case mode == Fentry && is(err, ebpf.ErrNotSupported):
+		return "the kernel cannot attach to it: no trampolines on this machine, or more than 6 arguments"
+	case is(err, unix.EBUSY, unix.E2BIG):
+		return "too many programs are attached there already"
+	}
+	return "the kernel refuses it"
+}
+
+// signature says what a verifier's log shows of a function that is not the one the program knows.
+func signature(err error) string {
+	log := VerifierLog(err)
+	switch {
+	case strings.Contains(log, "doesn't have") && strings.Contains(log, "argument"):
+		return ": the function has fewer arguments here"
+	case strings.Contains(log, "invalid bpf_context access"):
+		return ": the function's arguments are others here"
+	case strings.Contains(log, "unknown func") || strings.Contains(log, "invalid func"):
+		return ": it uses a helper function that this kernel lacks"
+	}
+	return ""
+}
+
+// is reports whether err is any of these.
+func is(err error, targets ...error) bool {
+	for _, t := range targets {
+		if errors.Is(err, t) {
+			return true
+		}
+	}
+	return false
+}
