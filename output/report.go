@@ -73,9 +73,9 @@ type Meta struct {
 	Schema  string    `json:"schema"` // MetaSchema
 	Version string    `json:"version"`
 	PID     int       `json:"pid"`
-	Start   time.Time `json:"start"`
+	Start   Timestamp `json:"start"`
 	// End and Totals are null while it runs.
-	End     *time.Time `json:"end"`
+	End     *Timestamp `json:"end"`
 	Filters Filters    `json:"filters"`
 	Check   Report     `json:"check"`
 	// Kept are the capabilities that it holds while it traces.
@@ -85,6 +85,14 @@ type Meta struct {
 
 // MetaSchema is Meta.Schema.
 const MetaSchema = "tcptrace.run/1"
+
+// Timestamp is a time as all of the JSON has it: RFC 3339, UTC, nine decimals.
+type Timestamp time.Time
+
+// MarshalJSON implements json.Marshaler.
+func (t Timestamp) MarshalJSON() ([]byte, error) {
+	return append(appendTime([]byte{'"'}, time.Time(t)), '"'), nil
+}
 
 // Filters are those of the command line; what is empty or null restricts nothing.
 type Filters struct {
@@ -160,21 +168,18 @@ func (r *Report) table() string {
 	style.Options = pretty.OptionsNoBordersAndSeparators
 	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
 	t.SetStyle(style)
-	const fact = 17
-	t.SetColumnConfigs([]pretty.ColumnConfig{
-		{Number: 1, WidthMax: fact, WidthMaxEnforcer: text.WrapSoft},
-		{Number: 2, WidthMax: reportWidth - fact - 2, WidthMaxEnforcer: text.WrapSoft},
-	})
+	const left, gap = 17, 2
 	t.AppendHeader(pretty.Row{"FACT", "TOLD BY"})
 	for i := range r.Facts {
-		t.AppendRow(pretty.Row{r.Facts[i].Name, r.Facts[i].text()})
+		f := &r.Facts[i]
+		t.AppendRow(pretty.Row{text.WrapSoft(f.Name, left), f.text(reportWidth - left - gap)})
 	}
 	return t.Render()
 }
 
-// text says what tells the fact, or what is lost, and why better hooks were refused; what is the
+// text says, in lines of that width, what tells the fact, or what is lost, and why better hooks were refused; what is the
 // same for several is said once.
-func (f *Fact) text() string {
+func (f *Fact) text(width int) string {
 	var says []string
 	for _, h := range f.By {
 		says = append(says, h.Kind+" "+h.Symbol)
@@ -192,6 +197,9 @@ func (f *Fact) text() string {
 	}
 	for _, why := range reasons {
 		says = append(says, "(not by "+strings.Join(hooks[why], ", ")+": "+why+")")
+	}
+	for i := range says {
+		says[i] = text.WrapSoft(says[i], width)
 	}
 	return strings.Join(says, "\n")
 }

@@ -44,8 +44,8 @@ func kernelTypes(file string) (*btf.Spec, error) {
 	}
 	spec, err := btf.LoadSpecFromReader(bytes.NewReader(raw))
 	if err == nil {
-		var sock *btf.Struct
-		err = spec.TypeByName("sock", &sock)
+		var function *btf.Func
+		err = spec.TypeByName("tcp_v4_rcv", &function)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s holds no types of a kernel: %w", ErrBTFFile, file, err)

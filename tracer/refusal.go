@@ -14,20 +14,20 @@ type loadError struct{ error }
 
 func (e loadError) Unwrap() error { return e.error }
 
-// why puts the refusal of a program into words for people. ownBTF: the kernel has BTF itself.
-func why(p program, err error, ownBTF bool) string {
+// why puts the refusal of a program into words for people; r says what else is known.
+func why(p program, err error, r *Report) string {
 	var load loadError
 	loading := errors.As(err, &load)
 	mode := p.kind.Mode()
 	switch {
-	case !ownBTF && mode != Kprobe:
+	case !r.BTF && mode != Kprobe:
 		return "the kernel has no BTF of its own, which a file cannot replace here: only kprobes do without"
 	case VerifierLog(err) != "":
 		return "the kernel's verifier refuses the program" + signature(err)
-	case is(err, unix.EPERM, unix.EACCES) && mode == Fentry:
-		return "the kernel forbids fentry (hardened or locked down), or a capability is missing"
+	case is(err, unix.EPERM, unix.EACCES) && len(r.Missing) > 0:
+		return "it takes " + strings.Join(r.Missing, " and ")
 	case is(err, unix.EPERM, unix.EACCES):
-		return "the kernel forbids it, or a capability is missing"
+		return "the kernel forbids " + string(mode) + ", though the capabilities are held (a hardened kernel, lockdown, a container)"
 	case mode == Kprobe && strings.Contains(err.Error(), "tracefs"):
 		// What the loader falls back to where there is no kprobe to open by perf_event_open.
 		return "the kernel has no kprobes (CONFIG_KPROBES), and tracefs is not there to ask"
@@ -52,9 +52,9 @@ func signature(err error) string {
 	log := VerifierLog(err)
 	switch {
 	case strings.Contains(log, "doesn't have") && strings.Contains(log, "argument"):
-		return ": the function has fewer arguments here"
+		return ": fewer arguments are there than it reads"
 	case strings.Contains(log, "invalid bpf_context access"):
-		return ": the function's arguments are others here"
+		return ": the arguments are others than it reads"
 	case strings.Contains(log, "unknown func") || strings.Contains(log, "invalid func"):
 		return ": it uses a helper function that this kernel lacks"
 	}

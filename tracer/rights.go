@@ -125,8 +125,8 @@ func (t *Tracer) DropRights(needs ...Need) (kept []string, err error) {
 	return kept, nil
 }
 
-// reads looks at a map. Before 5.19 (c8644cd0efe7) kernel.unprivileged_bpf_disabled
-// forbids bpf() whole, to those who hold their file descriptors too.
+// reads looks at a map. Before 5.19 kernel.unprivileged_bpf_disabled forbids bpf() whole to those
+// without CAP_BPF, also on file descriptors that they hold.
 func (t *Tracer) reads() error {
 	var loss gen.BPFLoss
 	err := t.collection.Maps[gen.BPFMapLost].Lookup(gen.BPFTuple{}, &loss)

@@ -27,8 +27,8 @@ var (
 	ErrMemlock = errors.New("the limit on locked memory (RLIMIT_MEMLOCK) is too low for this kernel, and cannot be raised")
 	// ErrNoBTF: the kernel does not describe its types.
 	ErrNoBTF = errors.New("the kernel has no BTF (/sys/kernel/btf/vmlinux)")
-	// ErrBTFFile: Options.BTF does not describe them either.
-	ErrBTFFile = errors.New("no types of the running kernel")
+	// ErrBTFFile: Options.BTF is no file with the types of the running kernel.
+	ErrBTFFile = errors.New("BTF file")
 	// ErrNoBPF: the kernel has no BPF, or lacks what is needed of it.
 	ErrNoBPF = errors.New("the kernel cannot run these BPF programs")
 )
@@ -156,13 +156,12 @@ func (t *Tracer) begin(ringSize int) error {
 
 // attach goes through the table.
 func (t *Tracer) attach(spec *ebpf.CollectionSpec, mode Kind, table []hook) {
-	own := HasBTF()
 	a := attaching{
 		mode: mode,
-		ipv6: hasIPv6(),
+		ipv6: t.system.IPv6,
 		try:  func(p program) (io.Closer, error) { return t.try(spec, p) },
 		explain: func(p program, err error) string {
-			return why(p, err, own)
+			return why(p, err, &t.system)
 		},
 	}
 	var all []attached

@@ -28,7 +28,7 @@ func newMetaFile(o *options, r tracer.Report, start time.Time) *metaFile {
 		Schema:  output.MetaSchema,
 		Version: version(),
 		PID:     os.Getpid(),
-		Start:   start.UTC(),
+		Start:   output.Timestamp(start),
 		Filters: filters(o),
 		Check:   *report(o, r),
 		Kept:    []string{},
@@ -48,7 +48,7 @@ func (m *metaFile) ended(totals output.Totals) error {
 	if m == nil {
 		return nil
 	}
-	end := time.Now().UTC()
+	end := output.Timestamp(time.Now())
 	m.meta.End, m.meta.Totals = &end, &totals
 	return m.write()
 }
