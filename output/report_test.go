@@ -3,6 +3,10 @@ package output
 import (
 	"bytes"
 	"encoding/json"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,6 +124,56 @@ func TestReportJSON(t *testing.T) {
 		}
 		if schema.ValidateReport(text) == nil {
 			t.Errorf("%s passes", what)
+		}
+	}
+}
+
+// fieldNames are those of a struct's JSON, objects by what is in them, arrays of objects both ways.
+func fieldNames(t reflect.Type, prefix string) (names []string) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Anonymous {
+			names = append(names, fieldNames(f.Type, prefix)...)
+			continue
+		}
+		name := prefix + f.Tag.Get("json")
+		inner, isObject := f.Type, true
+		for inner.Kind() == reflect.Pointer || inner.Kind() == reflect.Slice {
+			inner, isObject = inner.Elem(), false
+		}
+		if inner.Kind() != reflect.Struct || inner == reflect.TypeFor[Timestamp]() {
+			names = append(names, name)
+			continue
+		}
+		if !isObject || inner == reflect.TypeFor[Report]() {
+			names = append(names, name)
+		}
+		if inner != reflect.TypeFor[Report]() {
+			names = append(names, fieldNames(inner, name+".")...)
+		}
+	}
+	return names
+}
+
+// TestReportIsDocumented: docs/json.md has each field, in order, and no other.
+func TestReportIsDocumented(t *testing.T) {
+	doc, err := os.ReadFile(docPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile("(?m)^\\| `([a-z_0-9.]+)` \\|")
+	for name, of := range map[string]reflect.Type{"check": reflect.TypeFor[Report](), "run": reflect.TypeFor[Meta]()} {
+		_, rest, ok := strings.Cut(string(doc), "<!-- report: "+name+" -->")
+		body, _, ok2 := strings.Cut(rest, "<!-- end -->")
+		if !ok || !ok2 {
+			t.Fatalf("%s has no place for %s", docPath, name)
+		}
+		var got []string
+		for _, m := range row.FindAllStringSubmatch(body, -1) {
+			got = append(got, m[1])
+		}
+		if want := fieldNames(of, ""); !slices.Equal(got, want) {
+			t.Errorf("%s has of %s\n%v, want\n%v", docPath, name, got, want)
 		}
 	}
 }

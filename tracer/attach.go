@@ -20,8 +20,8 @@ type Fact struct {
 	Refused []Refusal
 	// Absence is what the timelines lack without it.
 	Absence string
-	// Planned: tcptrace itself has no program for it, on any kernel.
-	Planned bool
+	// NoProgram: tcptrace has none for it, on any kernel.
+	NoProgram bool
 }
 
 // Told reports whether the kernel gives the fact.
@@ -178,7 +178,7 @@ func (a *attaching) allowed(h *hook, p program) bool {
 }
 
 func (a *attaching) fact(h *hook, taken []attached) Fact {
-	f := Fact{Name: h.fact, Required: h.required, Absence: h.absence, Planned: len(h.ways) == 0}
+	f := Fact{Name: h.fact, Required: h.required, Absence: h.absence, NoProgram: len(h.ways) == 0}
 	for _, t := range taken {
 		f.By = append(f.By, Hook{t.kind, t.symbol})
 	}

@@ -139,7 +139,7 @@ func TestAside(t *testing.T) {
 	if want := []string{"fentry __ip_local_out" + aside, "fentry ip6_xmit" + aside}; !slices.Equal(said, want) {
 		t.Errorf("refused %q, want %q", said, want)
 	}
-	if f := facts[len(facts)-1]; f.Told() || !f.Planned {
+	if f := facts[len(facts)-1]; f.Told() || !f.NoProgram {
 		t.Errorf("a fact without programs: %+v", f)
 	}
 }

@@ -72,7 +72,7 @@ func fact(f *tracer.Fact) output.Fact {
 	}
 	if !f.Told() {
 		absence := f.Absence
-		if f.Planned {
+		if f.NoProgram {
 			absence += "; tcptrace has no hook for it yet"
 		}
 		to.Absence = &absence
@@ -95,7 +95,7 @@ func sayStarted(stderr io.Writer, r tracer.Report) {
 				kinds = append(kinds, kind)
 			}
 		}
-		if !f.Told() && !f.Planned {
+		if !f.Told() && !f.NoProgram {
 			missing = append(missing, f.Name)
 		}
 	}

@@ -166,7 +166,7 @@ func TestSayStarted(t *testing.T) {
 		facts []tracer.Fact
 		want  string
 	}{
-		{[]tracer.Fact{told("a", tracer.Tracepoint), {Name: "b", Planned: true}}, "tcptrace: tracing by tracepoints; Ctrl-C ends it\n"},
+		{[]tracer.Fact{told("a", tracer.Tracepoint), {Name: "b", NoProgram: true}}, "tcptrace: tracing by tracepoints; Ctrl-C ends it\n"},
 		{[]tracer.Fact{told("a", tracer.Fexit), told("b", tracer.Kprobe), {Name: "c"}, {Name: "d"}},
 			"tcptrace: tracing by fentry and kprobes; Ctrl-C ends it\ntcptrace: this kernel does not show c and d: tcptrace --check says why\n"},
 	} {
