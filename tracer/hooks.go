@@ -65,7 +65,7 @@ var hooks = []hook{
 		ways:    []way{{{Tracepoint, "kfree_skb", gen.BPFProgOnKfreeSkb}}},
 	},
 	{
-		fact:    "the process that reads",
+		fact:    "reading process",
 		absence: "a socket that was handed on keeps its first owner until the new one writes or closes",
 		ways:    []way{{{Tracepoint, "tcp_rcv_space_adjust", gen.BPFProgOnTcpRcvSpaceAdjust}}},
 	},

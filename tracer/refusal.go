@@ -29,8 +29,8 @@ func why(p program, err error, r *Report) string {
 	case is(err, unix.EPERM, unix.EACCES):
 		return "the kernel forbids " + string(mode) + ", though the capabilities are held (a hardened kernel, lockdown, a container)"
 	case mode == Kprobe && strings.Contains(err.Error(), "tracefs"):
-		// What the loader falls back to where there is no kprobe to open by perf_event_open.
-		return "the kernel has no kprobes (CONFIG_KPROBES), and tracefs is not there to ask"
+		// What the loader falls back to where perf_event_open knows no kprobes.
+		return "the kernel has no kprobes (CONFIG_KPROBE_EVENTS)"
 	case mode == Kprobe && is(err, fs.ErrNotExist, unix.EADDRNOTAVAIL):
 		return "the kernel has no such function, or it was inlined"
 	case loading && is(err, ebpf.ErrNotSupported) && mode == Tracepoint:

@@ -35,8 +35,8 @@ func TestMain(m *testing.M) {
 
 func needBPF(t testing.TB) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: CAP_BPF and CAP_PERFMON")
+	if _, missing := Capabilities(); len(missing) > 0 {
+		t.Skipf("needs root, or %s", strings.Join(missing, " and "))
 	}
 }
 

@@ -68,7 +68,7 @@ func fact(f *tracer.Fact) output.Fact {
 		to.By = append(to.By, hook(h))
 	}
 	for _, r := range f.Refused {
-		to.Refused = append(to.Refused, output.Refusal{Hook: hook(r.Hook), Why: r.Why, Error: firstLine(r.Err)})
+		to.Refused = append(to.Refused, output.Refusal{Hook: hook(r.Hook), Why: r.Why, Error: kernelError(r.Err)})
 	}
 	if !f.Told() {
 		absence := f.Absence
@@ -78,6 +78,12 @@ func fact(f *tracer.Fact) output.Fact {
 		to.Absence = &absence
 	}
 	return to
+}
+
+// kernelError leaves out what the loader guesses at each EPERM; where it is true, the error of the
+// whole says so.
+func kernelError(err error) string {
+	return strings.ReplaceAll(firstLine(err), " (MEMLOCK may be too low, consider rlimit.RemoveMemlock)", "")
 }
 
 func hook(h tracer.Hook) output.Hook { return output.Hook{Kind: string(h.Kind), Symbol: h.Symbol} }
