@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
 
 	"tcptrace/gen"
 )
@@ -217,7 +218,11 @@ func TestRefusals(t *testing.T) {
 	if facts[0].Told() || len(facts[0].Refused) != 5 {
 		t.Fatalf("%+v", facts[0])
 	}
-	for i, want := range []string{"no such function", "the kernel has no", "no such tracepoint",
+	noKprobe := "the kernel has no" // kprobes, or function
+	if perfParanoid() > 2 && !has(cap.GetProc(), cap.SYS_ADMIN) {
+		noKprobe = "perf_event_paranoid"
+	}
+	for i, want := range []string{"no such function", noKprobe, "no such tracepoint",
 		"fewer arguments are there", "no such iterator"} {
 		t.Logf("%s (%v)", facts[0].Refused[i], facts[0].Refused[i].Err)
 		if r := facts[0].Refused[i]; !strings.Contains(r.Why, want) || r.Err == nil {

@@ -2,7 +2,10 @@ package tracer
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
+	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -26,6 +29,9 @@ func why(p program, err error, r *Report) string {
 		return "the kernel's verifier refuses the program" + signature(err)
 	case is(err, unix.EPERM, unix.EACCES) && len(r.Missing) > 0:
 		return "it takes " + strings.Join(r.Missing, " and ")
+	case is(err, unix.EPERM, unix.EACCES) && mode == Kprobe && perfParanoid() > 2:
+		// Debian's and Ubuntu's kernels have a level 3, and for it CAP_PERFMON is not enough.
+		return fmt.Sprintf("kernel.perf_event_paranoid is %d: for kprobes it takes CAP_SYS_ADMIN, or at most 2 there", perfParanoid())
 	case is(err, unix.EPERM, unix.EACCES):
 		return "the kernel forbids " + string(mode) + ", though the capabilities are held (a hardened kernel, lockdown, a container)"
 	case mode == Kprobe && strings.Contains(err.Error(), "tracefs"):
@@ -59,6 +65,19 @@ func signature(err error) string {
 		return ": it uses a helper function that this kernel lacks"
 	}
 	return ""
+}
+
+// perfParanoid is kernel.perf_event_paranoid, 0 where it cannot be read.
+func perfParanoid() int {
+	text, err := os.ReadFile("/proc/sys/kernel/perf_event_paranoid")
+	if err != nil {
+		return 0
+	}
+	level, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0
+	}
+	return level
 }
 
 // is reports whether err is any of these.

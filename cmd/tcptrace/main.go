@@ -88,9 +88,9 @@ func explainWith(err error, missing []string) string {
 	case errors.Is(err, tracer.ErrPermission) && len(missing) > 0:
 		return fmt.Sprintf("%s: %s missing: use sudo, or give the program the rights once: sudo setcap cap_bpf,cap_perfmon+ep %s",
 			tracer.ErrPermission, enumerate(missing)+map[bool]string{true: " is", false: " are"}[len(missing) == 1], executable())
-	case errors.As(err, &attach):
+	case errors.As(err, &attach) && tracer.VerifierLog(err) == "":
 		return firstLine(attach)
-	case errors.Is(err, tracer.ErrPermission):
+	case errors.Is(err, tracer.ErrPermission) && attach == nil:
 		return tracer.ErrPermission.Error() + ", though it holds CAP_BPF and CAP_PERFMON: in a container or user namespace, they must be those of the host (--privileged); else see whether lockdown is on (/sys/kernel/security/lockdown)"
 	case errors.Is(err, tracer.ErrMemlock):
 		return tracer.ErrMemlock.Error() + ": run `ulimit -l unlimited` first, as root (LimitMEMLOCK=infinity in a systemd unit), or give it CAP_SYS_RESOURCE"
