@@ -16,7 +16,8 @@ type Fact struct {
 	Required bool
 	// By are the hooks that tell it, none where nothing does.
 	By []Hook
-	// Refused are the better hooks that were tried in vain, in that order.
+	// Refused are the better hooks that were tried in vain, in that order; where none was,
+	// and nothing tells the fact, those that were left out because another kind was asked for.
 	Refused []Refusal
 	// Absence is what the timelines lack without it.
 	Absence string
@@ -67,7 +68,10 @@ type attaching struct {
 	aside   map[program]bool  // attached, but given up for the sake of the other segments
 }
 
-var errAside = errors.New("attached, and taken off again")
+var (
+	errAside   = errors.New("attached, and taken off again")
+	errLeftOut = errors.New("not tried")
+)
 
 // run attaches what it can of the table. The facts are in the table's order.
 func (a *attaching) run(table []hook) ([]Fact, []attached) {
@@ -182,15 +186,22 @@ func (a *attaching) fact(h *hook, taken []attached) Fact {
 	for _, t := range taken {
 		f.By = append(f.By, Hook{t.kind, t.symbol})
 	}
+	var leftOut []Refusal
 	for _, w := range h.ways {
 		for _, p := range w {
 			hook := Hook{p.kind, p.symbol}
-			if err := a.refused[p]; err != nil {
+			switch err := a.refused[p]; {
+			case err != nil:
 				f.Refused = append(f.Refused, Refusal{hook, a.explain(p, err), err})
-			} else if a.aside[p] && !slices.Contains(f.By, hook) {
+			case a.aside[p] && !slices.Contains(f.By, hook):
 				f.Refused = append(f.Refused, Refusal{hook, "it would attach, but other segments' hooks of its kind do not", errAside})
+			case !a.allowed(h, p):
+				leftOut = append(leftOut, Refusal{hook, "left out, " + string(a.mode) + " was asked for", errLeftOut})
 			}
 		}
+	}
+	if len(f.By) == 0 && len(f.Refused) == 0 {
+		f.Refused = leftOut
 	}
 	return f
 }

@@ -145,6 +145,20 @@ func TestAside(t *testing.T) {
 	}
 }
 
+// TestLeftOut: a fact that another kind than the one asked for would tell says so.
+func TestLeftOut(t *testing.T) {
+	k := &fakeKernel{}
+	a := attaching{mode: Tracepoint, ipv6: true, try: k.try}
+	facts, _ := a.run(functions)
+	end, sent := facts[3], facts[1]
+	if end.Told() || len(end.Refused) != 2 || end.Refused[0].String() != "fexit inet_twsk_kill: left out, tracepoint was asked for" {
+		t.Errorf("%+v", end)
+	}
+	if !sent.Told() || len(sent.Refused) != 0 {
+		t.Errorf("%+v", sent)
+	}
+}
+
 func TestNoSuchProgramYet(t *testing.T) {
 	k := &fakeKernel{}
 	a := attaching{mode: Kprobe, ipv6: true, try: k.try}

@@ -88,9 +88,11 @@ func explainWith(err error, missing []string) string {
 	case errors.Is(err, tracer.ErrPermission) && len(missing) > 0:
 		return fmt.Sprintf("%s: %s missing: use sudo, or give the program the rights once: sudo setcap cap_bpf,cap_perfmon+ep %s",
 			tracer.ErrPermission, enumerate(missing)+map[bool]string{true: " is", false: " are"}[len(missing) == 1], executable())
-	case errors.As(err, &attach) && tracer.VerifierLog(err) == "":
+	case tracer.VerifierLog(err) != "":
+		return firstLine(err) + ": please report it with what " + debugVariable + "=1 prints"
+	case errors.As(err, &attach):
 		return firstLine(attach)
-	case errors.Is(err, tracer.ErrPermission) && attach == nil:
+	case errors.Is(err, tracer.ErrPermission):
 		return tracer.ErrPermission.Error() + ", though it holds CAP_BPF and CAP_PERFMON: in a container or user namespace, they must be those of the host (--privileged); else see whether lockdown is on (/sys/kernel/security/lockdown)"
 	case errors.Is(err, tracer.ErrMemlock):
 		return tracer.ErrMemlock.Error() + ": run `ulimit -l unlimited` first, as root (LimitMEMLOCK=infinity in a systemd unit), or give it CAP_SYS_RESOURCE"
@@ -98,8 +100,6 @@ func explainWith(err error, missing []string) string {
 		return tracer.ErrNoBTF.Error() + ": use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of the larger distributions are (Linux 5.10 or later), or give this one's vmlinux with --btf FILE; in a container, mount /sys"
 	case errors.Is(err, tracer.ErrNoBPF):
 		return firstLine(err) + ": tcptrace needs Linux 5.10 or later with CONFIG_BPF_SYSCALL=y"
-	case tracer.VerifierLog(err) != "":
-		return firstLine(err) + ": please report it with what " + debugVariable + "=1 prints"
 	}
 	return firstLine(err)
 }
