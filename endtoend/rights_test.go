@@ -90,6 +90,12 @@ func TestRightToWrite(t *testing.T) {
 	if readMeta(t, meta).Totals == nil {
 		t.Error("the end was not written")
 	}
+	// Two files there are one reason.
+	_, stderr, status := output(t, lab.Binary(t), "-P", "1", "--duration", "1ms", "--meta", meta, "--ready-file", filepath.Join(dir, "ready"))
+	equal(t, "status", status, 0)
+	if readMeta(t, meta).Totals == nil {
+		t.Errorf("the end was not written: %s", stderr)
+	}
 }
 
 // TestWithoutRoot: CAP_BPF and CAP_PERFMON are enough, for other users' connections too, those

@@ -3,6 +3,7 @@ package tracer
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -73,7 +74,7 @@ func cause(err, memlock error) error {
 type Need struct {
 	// Try does it, or asks whether it could be done, with the rights that there are then.
 	Try func() error
-	// Capability that it may take: it is kept if without it Try fails, and with it does not.
+	// Capability that it may take: it is kept where Try fails without.
 	Capability cap.Value
 }
 
@@ -105,7 +106,7 @@ func (t *Tracer) DropRights(needs ...Need) (kept []string, err error) {
 	final := cap.NewSet()
 	for _, n := range needs {
 		held, err := before.GetFlag(cap.Permitted, n.Capability)
-		if err != nil || !held || n.Try() == nil {
+		if err != nil || !held || slices.Contains(kept, name(n.Capability)) || n.Try() == nil {
 			continue
 		}
 		if err := final.SetFlag(cap.Permitted, true, n.Capability); err != nil {
