@@ -8,3 +8,8 @@ import _ "embed"
 //
 //go:embed timeline.schema.json
 var TimelineSchema []byte
+
+// ReportSchema is the JSON Schema (2020-12) of what --check -o json and --meta write.
+//
+//go:embed report.schema.json
+var ReportSchema []byte

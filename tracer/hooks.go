@@ -2,26 +2,104 @@ package tracer
 
 import "tcptrace/gen"
 
-// hook is a fact about connections and the programs that can tell it.
+// Kind is a way of attaching a program to the kernel.
+type Kind string
+
+// The kinds there are. Fexit and kretprobe are fentry and kprobe at a function's return.
+const (
+	Fentry     Kind = "fentry"
+	Fexit      Kind = "fexit"
+	Kprobe     Kind = "kprobe"
+	Kretprobe  Kind = "kretprobe"
+	Tracepoint Kind = "tracepoint" // with BTF arguments (tp_btf)
+	Iterator   Kind = "iterator"
+)
+
+// Mode is the kind that --attach asks for to get this one.
+func (k Kind) Mode() Kind {
+	switch k {
+	case Fexit:
+		return Fentry
+	case Kretprobe:
+		return Kprobe
+	}
+	return k
+}
+
+// hook is a fact about connections and the ways to learn it.
 type hook struct {
-	// fact is what is lost where none of the programs attaches.
+	// fact in a user's words.
 	fact string
-	// programs are the alternatives, best first. Each is tried: what a kernel
-	// offers is not guessed from its version.
-	programs []string
+	// absence is what the timelines lack where nothing tells the fact.
+	absence string
 	// required: without it there is no tracing.
 	required bool
+	// segments: by functions or by tracepoints, but the same for all that bear this mark where
+	// that is possible. The two see a segment at different places.
+	segments bool
+	// ways are the alternatives, best first. Each is tried: what a kernel offers is
+	// not guessed from its version.
+	ways []way
 }
+
+// way is the set of programs that tell a fact together. Those of the same symbol are alternatives,
+// best first; of every symbol one must attach, or the way is not taken.
+type way []program
+
+// program is one of gen's and where it belongs.
+type program struct {
+	kind   Kind
+	symbol string // the kernel's function or tracepoint
+	name   string // in gen
+}
+
+// ipv6Symbols are of IPv6 alone: a kernel without IPv6 lacks them, and misses nothing.
+var ipv6Symbols = map[string]bool{"ip6_xmit": true, "tcp_v6_rcv": true}
 
 // hooks are all there are, in the order in which they attach: what ends a
 // story before what begins it, so that none is begun that cannot be ended.
 var hooks = []hook{
-	{"dropped segments", []string{gen.BPFProgOnKfreeSkb}, false},
-	{"the process that reads", []string{gen.BPFProgOnTcpRcvSpaceAdjust}, false},
-	{"state changes", []string{gen.BPFProgOnInetSockSetState}, true},
-	{"segments sent", []string{gen.BPFProgOnNetDevQueue}, true},
-	{"segments received", []string{gen.BPFProgOnNetifReceiveSkb}, true},
+	{
+		fact:    "dropped segments",
+		absence: "a segment that this host drops (firewall, full queue) is not told as a drop",
+		ways:    []way{{{Tracepoint, "kfree_skb", gen.BPFProgOnKfreeSkb}}},
+	},
+	{
+		fact:    "reading process",
+		absence: "a socket that was handed on keeps its first owner until the new one writes or closes",
+		ways:    []way{{{Tracepoint, "tcp_rcv_space_adjust", gen.BPFProgOnTcpRcvSpaceAdjust}}},
+	},
+	{
+		fact:    "accept()",
+		absence: "accept_wait_ns is null; an accepted connection is the listener's until a process uses it",
+	},
+	{
+		fact:    "TIME_WAIT's end",
+		absence: "TIME_WAIT is taken to last 60 s, unless a reuse or a reset ends it",
+	},
+	{
+		fact:     "state changes",
+		absence:  "no timelines",
+		required: true,
+		ways:     []way{{{Tracepoint, "inet_sock_set_state", gen.BPFProgOnInetSockSetState}}},
+	},
+	{
+		fact:     "segments sent",
+		absence:  "no timelines",
+		required: true,
+		segments: true,
+		ways:     []way{{{Tracepoint, "net_dev_queue", gen.BPFProgOnNetDevQueue}}},
+	},
+	{
+		fact:     "segments received",
+		absence:  "no timelines",
+		required: true,
+		segments: true,
+		ways:     []way{{{Tracepoint, "netif_receive_skb", gen.BPFProgOnNetifReceiveSkb}}},
+	},
+	{
+		fact:    "earlier sockets",
+		absence: "connections that were open before have no owner until they are used; those open at the end have no traffic counters",
+		ways:    []way{{{Iterator, "task_file", gen.BPFProgOnTaskFile}}},
+	},
 }
-
-// snapshotProgram walks the files of all processes.
-const snapshotProgram = gen.BPFProgOnTaskFile

@@ -14,7 +14,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
-	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 
 	"tcptrace/gen"
@@ -24,8 +23,12 @@ import (
 var (
 	// ErrPermission: the kernel refuses BPF to this process.
 	ErrPermission = errors.New("the kernel does not permit this process to load BPF programs")
+	// ErrMemlock: the memory for BPF is beyond RLIMIT_MEMLOCK, which cannot be raised.
+	ErrMemlock = errors.New("the limit on locked memory (RLIMIT_MEMLOCK) is too low for this kernel, and cannot be raised")
 	// ErrNoBTF: the kernel does not describe its types.
 	ErrNoBTF = errors.New("the kernel has no BTF (/sys/kernel/btf/vmlinux)")
+	// ErrBTFFile: Options.BTF is no file with the types of the running kernel.
+	ErrBTFFile = errors.New("BTF file")
 	// ErrNoBPF: the kernel has no BPF, or lacks what is needed of it.
 	ErrNoBPF = errors.New("the kernel cannot run these BPF programs")
 )
@@ -37,6 +40,11 @@ type Options struct {
 	AllSegments bool
 	// RingSize in bytes, a power of two and a multiple of the page size.
 	RingSize int
+	// Attach is the one kind of hook to use where there is a choice (Fentry, Kprobe or
+	// Tracepoint), "" the best that attaches.
+	Attach Kind
+	// BTF is a file with the running kernel's types, "" for the kernel's own.
+	BTF string
 	// Flows is how many endpoints the kernel programs remember at once.
 	Flows int
 }
@@ -46,135 +54,168 @@ type Options struct {
 type Tracer struct {
 	collection *ebpf.Collection // maps and variables
 	programs   []*ebpf.Program
-	links      []link.Link
+	links      []io.Closer
 	snapshot   *link.Iter
 	ring       *ringMapping
 	seenLost   uint64
 	seenMissed uint64
 	nextMissed uint64 // when to look for missed runs again
-	hooks      []HookReport
+	system     Report // without the facts
+	facts      []Fact
 	kernel     *btf.Spec
+	memlock    error // why RLIMIT_MEMLOCK could not be raised
 	reader     *poller
 }
 
-// HookReport says which program tells a fact on this kernel.
-type HookReport struct {
-	Fact string
-	// Program is "" where none attached.
-	Program string
-	// Refused says why each better alternative did not attach.
-	Refused []error
-}
-
 // Open loads the programs, attaches them and begins to trace: from its return on, what
-// happens is in the ring. The error is ErrPermission, ErrNoBTF or ErrNoBPF where it is one of these.
+// happens is in the ring. The error is one of those above, or an *AttachError, where it has such a cause.
 func Open(opts Options) (*Tracer, error) {
-	// Kernels before 5.11 count BPF memory against RLIMIT_MEMLOCK. Where the limit can't be
-	// raised, a kernel that needs it raised says so when a map is made.
-	_ = rlimit.RemoveMemlock()
-
-	kernel, err := btf.LoadKernelSpec()
+	t, err := prepare(opts, hooks)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoBTF, err)
-	}
-	spec, err := gen.LoadBPF()
-	if err != nil {
-		return nil, fmt.Errorf("read the embedded programs: %w", err)
-	}
-	if err := opts.Filter.setConstants(spec); err != nil {
 		return nil, err
 	}
-	if err := spec.Variables[gen.BPFVarIgnoredDrops].Set(ignoredDrops(kernel)); err != nil {
-		return nil, fmt.Errorf("set ignored_drops: %w", err)
+	if err := possible(t.facts, opts.Attach); err != nil {
+		return nil, errors.Join(cause(err, t.memlock), t.Close())
 	}
-	if err := spec.Variables[gen.BPFVarAllSegments].Set(opts.AllSegments); err != nil {
-		return nil, fmt.Errorf("set all_segments: %w", err)
-	}
-	if err := spec.Variables[gen.BPFVarWakeupBytes].Set(uint32(opts.RingSize / wakeupShare)); err != nil {
-		return nil, fmt.Errorf("set wakeup_bytes: %w", err)
-	}
-	spec.Maps[gen.BPFMapRing].MaxEntries = uint32(opts.RingSize)
-	spec.Maps[gen.BPFMapFlows].MaxEntries = uint32(opts.Flows)
-	spec.Maps[gen.BPFMapOwners].MaxEntries = uint32(opts.Flows)
-
-	programs := spec.Programs
-	spec.Programs = nil
-	collection, err := ebpf.NewCollection(spec)
-	if err != nil {
-		return nil, fmt.Errorf("create maps: %w", cause(err))
-	}
-	t := &Tracer{collection: collection, kernel: kernel}
-	spec.Programs = programs
-	if err := t.begin(spec, opts); err != nil {
+	if err := t.begin(opts.RingSize); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
 }
 
-func (t *Tracer) begin(spec *ebpf.CollectionSpec, opts Options) error {
+// prepare makes the maps and attaches what it can of the table. Nothing is traced yet.
+func prepare(opts Options, table []hook) (*Tracer, error) {
+	kernel, err := kernelTypes(opts.BTF)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := gen.LoadBPF()
+	if err != nil {
+		return nil, fmt.Errorf("read the embedded programs: %w", err)
+	}
+	return prepareSpec(spec, kernel, opts, table)
+}
+
+func prepareSpec(spec *ebpf.CollectionSpec, kernel *btf.Spec, opts Options, table []hook) (*Tracer, error) {
+	if err := opts.setConstants(spec, kernel); err != nil {
+		return nil, err
+	}
+	t := &Tracer{kernel: kernel, memlock: raiseMemlock(), system: system()}
+	programs := spec.Programs
+	spec.Programs = nil
+	var err error
+	if t.collection, err = ebpf.NewCollection(spec); err != nil {
+		return nil, fmt.Errorf("create maps: %w", cause(err, t.memlock))
+	}
+	spec.Programs = programs
 	if err := opts.Filter.fillMaps(t.collection.Maps); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
+	t.attach(spec, opts.Attach, table)
+	return t, nil
+}
+
+// setConstants writes the options into the programs, which must not be loaded yet.
+func (o *Options) setConstants(spec *ebpf.CollectionSpec, kernel *btf.Spec) error {
+	if err := o.Filter.setConstants(spec); err != nil {
 		return err
 	}
+	for _, v := range []struct {
+		name  string
+		value any
+	}{
+		{gen.BPFVarIgnoredDrops, ignoredDrops(kernel)},
+		{gen.BPFVarAllSegments, o.AllSegments},
+		{gen.BPFVarWakeupBytes, uint32(o.RingSize / wakeupShare)},
+	} {
+		if err := spec.Variables[v.name].Set(v.value); err != nil {
+			return fmt.Errorf("set %s: %w", v.name, err)
+		}
+	}
+	spec.Maps[gen.BPFMapRing].MaxEntries = uint32(o.RingSize)
+	spec.Maps[gen.BPFMapFlows].MaxEntries = uint32(o.Flows)
+	spec.Maps[gen.BPFMapOwners].MaxEntries = uint32(o.Flows)
+	return nil
+}
+
+// begin maps the ring and lets all programs begin at once: what was told by some of the hooks
+// alone would seem whole.
+func (t *Tracer) begin(ringSize int) error {
 	var err error
-	if t.ring, err = mapRing(t.collection.Maps[gen.BPFMapRing].FD(), opts.RingSize); err != nil {
+	if t.ring, err = mapRing(t.collection.Maps[gen.BPFMapRing].FD(), ringSize); err != nil {
 		return err
 	}
 	if t.reader, err = newPoller(t.collection.Maps[gen.BPFMapRing].FD()); err != nil {
 		return err
 	}
-	return t.attach(spec)
-}
-
-// cause adds the sentinel to an error of the kernel's.
-func cause(err error) error {
-	switch {
-	case VerifierLog(err) != "":
-		return err // EACCES too, but no matter of rights
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return fmt.Errorf("%w: %w", ErrPermission, err)
-	case errors.Is(err, ebpf.ErrNotSupported), errors.Is(err, unix.ENOSYS):
-		return fmt.Errorf("%w: %w", ErrNoBPF, err)
-	}
-	return err
-}
-
-// attach finds, for each hook, the first program that the kernel takes; then all begin at once.
-func (t *Tracer) attach(spec *ebpf.CollectionSpec) error {
-	for _, h := range hooks {
-		report := HookReport{Fact: h.fact}
-		for _, name := range h.programs {
-			program, err := t.loadProgram(spec, name)
-			if err == nil {
-				var l link.Link
-				if l, err = link.AttachTracing(link.TracingOptions{Program: program}); err == nil {
-					t.links = append(t.links, l)
-					report.Program = name
-					break
-				}
-			}
-			report.Refused = append(report.Refused, fmt.Errorf("%s: %w", name, err))
-		}
-		t.hooks = append(t.hooks, report)
-		if h.required && report.Program == "" {
-			return fmt.Errorf("attach to %s: %w", h.fact, cause(errors.Join(report.Refused...)))
-		}
-	}
-	// All at once: what was told by some of the hooks alone would seem whole.
 	if err := t.collection.Variables[gen.BPFVarTracing].Set(true); err != nil {
 		return fmt.Errorf("set tracing: %w", err)
 	}
-	report := HookReport{Fact: "sockets that were there before"}
-	program, err := t.loadProgram(spec, snapshotProgram)
-	if err == nil {
-		t.snapshot, err = link.AttachIter(link.IterOptions{Program: program})
-	}
-	if err != nil {
-		report.Refused = append(report.Refused, fmt.Errorf("%s: %w", snapshotProgram, err))
-	} else {
-		report.Program = snapshotProgram
-	}
-	t.hooks = append(t.hooks, report)
 	return nil
+}
+
+// attach goes through the table.
+func (t *Tracer) attach(spec *ebpf.CollectionSpec, mode Kind, table []hook) {
+	a := attaching{
+		mode: mode,
+		ipv6: t.system.IPv6,
+		try:  func(p program) (io.Closer, error) { return t.try(spec, p) },
+		explain: func(p program, err error) string {
+			return why(p, err, &t.system)
+		},
+	}
+	var all []attached
+	t.facts, all = a.run(table)
+	for _, it := range all {
+		placed := it.link.(*placement)
+		t.programs = append(t.programs, placed.program)
+		if walk, ok := placed.link.(*link.Iter); ok {
+			t.snapshot = walk // used once more when all else is taken off
+		} else {
+			t.links = append(t.links, placed.link)
+		}
+	}
+}
+
+// placement is a program that is loaded and attached.
+type placement struct {
+	program *ebpf.Program
+	link    io.Closer
+}
+
+func (p *placement) Close() error { return errors.Join(p.link.Close(), p.program.Close()) }
+
+// try loads one program and attaches it: on some kernels one loads and only the attaching fails.
+func (t *Tracer) try(spec *ebpf.CollectionSpec, p program) (io.Closer, error) {
+	loaded, err := t.loadProgram(spec, p.name)
+	if err != nil {
+		return nil, loadError{err}
+	}
+	l, err := p.attach(loaded)
+	if err != nil {
+		return nil, errors.Join(err, loaded.Close())
+	}
+	return &placement{loaded, l}, nil
+}
+
+func (p program) attach(loaded *ebpf.Program) (io.Closer, error) {
+	switch p.kind {
+	case Kprobe:
+		return closer(link.Kprobe(p.symbol, loaded, nil))
+	case Kretprobe:
+		return closer(link.Kretprobe(p.symbol, loaded, nil))
+	case Iterator:
+		return closer(link.AttachIter(link.IterOptions{Program: loaded}))
+	}
+	return closer(link.AttachTracing(link.TracingOptions{Program: loaded}))
+}
+
+// closer keeps a nil pointer out of the interface.
+func closer[C io.Closer](c C, err error) (io.Closer, error) {
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // loadProgram loads one program, on the maps that are there: what one lacks must not cost the others.
@@ -189,13 +230,24 @@ func (t *Tracer) loadProgram(spec *ebpf.CollectionSpec, name string) (*ebpf.Prog
 		return nil, err
 	}
 	defer collection.Close()
-	program := collection.DetachProgram(name)
-	t.programs = append(t.programs, program)
-	return program, nil
+	return collection.DetachProgram(name), nil
 }
 
-// Hooks reports what attached.
-func (t *Tracer) Hooks() []HookReport { return slices.Clone(t.hooks) }
+// hasIPv6 asks the kernel for a socket of it.
+func hasIPv6() bool {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Close(fd)
+	}
+	return !errors.Is(err, unix.EAFNOSUPPORT)
+}
+
+// Report says what this kernel gives, by which hooks. The capabilities are those that Open found.
+func (t *Tracer) Report() Report {
+	r := t.system
+	r.Facts = slices.Clone(t.facts)
+	return r
+}
 
 // Snapshot makes events of the sockets that processes hold now; final makes
 // events of their counters alone. It is nothing where the kernel has no iterators (before 5.11).

@@ -45,9 +45,15 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "tcptrace", version())
 		return exitOK
 	}
-	if o.replay != "" {
+	switch {
+	case o.check:
+		var possible bool
+		if possible, err = check(o, stdout); err == nil && !possible {
+			return exitFailure // the report says why
+		}
+	case o.replay != "":
 		err = replay(o, stdout, stderr)
-	} else {
+	default:
 		err = run(ctx, o, stdout, stderr)
 	}
 	if err == nil {
@@ -71,19 +77,39 @@ func firstLine(err error) string {
 
 // explain puts the cause of an error and what the user can do about it into one line.
 func explain(err error) string {
+	_, missing := tracer.Capabilities()
+	return explainWith(err, missing)
+}
+
+// explainWith: missing are the capabilities that this process lacks.
+func explainWith(err error, missing []string) string {
+	var attach *tracer.AttachError
 	switch {
-	case errors.Is(err, tracer.ErrPermission) && os.Geteuid() != 0:
-		return tracer.ErrPermission.Error() + ": run it as root: sudo tcptrace"
-	case errors.Is(err, tracer.ErrPermission):
-		return tracer.ErrPermission.Error() + ", even to root: in a container, give it CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN (or --privileged); else see whether lockdown is on (/sys/kernel/security/lockdown)"
-	case errors.Is(err, tracer.ErrNoBTF):
-		return tracer.ErrNoBTF.Error() + ": use one built with CONFIG_DEBUG_INFO_BTF=y, as those of the larger distributions are (Linux 5.10 or later)"
-	case errors.Is(err, tracer.ErrNoBPF):
-		return firstLine(err) + ": tcptrace needs Linux 5.10 or later with CONFIG_BPF_SYSCALL=y"
+	case errors.Is(err, tracer.ErrPermission) && len(missing) > 0:
+		return fmt.Sprintf("%s: %s missing: use sudo, or give the program the rights once: sudo setcap cap_bpf,cap_perfmon+ep %s",
+			tracer.ErrPermission, enumerate(missing)+map[bool]string{true: " is", false: " are"}[len(missing) == 1], executable())
 	case tracer.VerifierLog(err) != "":
 		return firstLine(err) + ": please report it with what " + debugVariable + "=1 prints"
+	case errors.As(err, &attach):
+		return firstLine(attach)
+	case errors.Is(err, tracer.ErrPermission):
+		return tracer.ErrPermission.Error() + ", though it holds CAP_BPF and CAP_PERFMON: in a container or user namespace, they must be those of the host (--privileged); else see whether lockdown is on (/sys/kernel/security/lockdown)"
+	case errors.Is(err, tracer.ErrMemlock):
+		return tracer.ErrMemlock.Error() + ": run `ulimit -l unlimited` first, as root (LimitMEMLOCK=infinity in a systemd unit), or give it CAP_SYS_RESOURCE"
+	case errors.Is(err, tracer.ErrNoBTF):
+		return tracer.ErrNoBTF.Error() + ": use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of the larger distributions are (Linux 5.10 or later), or give this one's vmlinux with --btf FILE; in a container, mount /sys"
+	case errors.Is(err, tracer.ErrNoBPF):
+		return firstLine(err) + ": tcptrace needs Linux 5.10 or later with CONFIG_BPF_SYSCALL=y"
 	}
 	return firstLine(err)
+}
+
+func executable() string {
+	path, err := os.Executable()
+	if err != nil {
+		return "tcptrace"
+	}
+	return path
 }
 
 func version() string {

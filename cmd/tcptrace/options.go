@@ -24,6 +24,8 @@ type options struct {
 	filter      tracer.Filter
 	allSegments bool
 	ringSize    int
+	attach      tracer.Kind // "" is auto
+	btf         string
 
 	format     string
 	wide       bool
@@ -38,7 +40,9 @@ type options struct {
 	readyFile string
 	record    string
 	replay    string
+	meta      string
 
+	check         bool
 	help, version bool
 }
 
@@ -46,7 +50,7 @@ const usage = `Usage: tcptrace [flags]
 
 Shows each TCP connection's handshake and teardown as it happens in the kernel:
 every state change and every SYN, SYN-ACK, ACK, FIN and RST, in order, per
-socket, with the process that owns it. Needs root.
+socket, with the process that owns it. Needs root, or CAP_BPF and CAP_PERFMON.
 
 `
 
@@ -57,9 +61,10 @@ Examples:
   tcptrace -p 1234 -T              those of process 1234, with the time of day
   tcptrace -D 5432 -a 10.0.0.0/8   to PostgreSQL servers in 10.0.0.0/8
   tcptrace -N /run/netns/blue      in one network namespace
+  tcptrace --check                 what this kernel can show, and why not more
   tcptrace -j --duration 10s | jq 'select(.handshake.outcome == "refused")'
 
-Exit status: 0 traced, 1 failed, 2 wrong usage.
+Exit status: 0 traced (--check: could trace), 1 failed, 2 wrong usage.
 `
 
 // usageError is a mistake in the command line: exit status 2.
@@ -103,9 +108,12 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.BoolVar(&o.timeWait, "time-wait", false, "write it only when TIME_WAIT has ended")
 	f.IntVar(&o.maxLive, "max-timelines", timeline.DefaultMaxLive, "keep at most `N` connections in memory")
 
-	f.StringVar(&raw.attach, "attach", "auto", "`HOW` to attach: auto or tracepoint")
+	f.BoolVar(&o.check, "check", false, "say what this kernel can show, by which hooks, and end")
+	f.StringVar(&raw.attach, "attach", "auto", "`HOW` to attach: auto, fentry, kprobe or tracepoint")
+	f.StringVar(&o.btf, "btf", "", "`FILE` with the running kernel's types, for a kernel without BTF: vmlinux or raw BTF")
 	f.StringVar(&raw.ringSize, "ring-size", "16M", "`SIZE` of the ring buffer between kernel and tcptrace: a power of two, such as 64M")
 	f.StringVar(&o.readyFile, "ready-file", "", "create `FILE` when all hooks are attached")
+	f.StringVar(&o.meta, "meta", "", "write what the run was to `FILE`, as JSON: version, filters, hooks, totals")
 	f.StringVar(&o.record, "record", "", "write the kernel's events to `FILE` as well")
 	f.StringVar(&o.replay, "replay", "", "show the events of a recorded `FILE`; needs no root")
 
@@ -224,12 +232,12 @@ func (o *options) checkOutput(raw *rawFlags) error {
 }
 
 func (o *options) checkLimits(f *pflag.FlagSet, raw *rawFlags) (err error) {
-	switch raw.attach {
-	case "auto", "tracepoint":
-	case "fentry", "kprobe":
-		return usagef("--attach %s: not built yet; there are auto, tracepoint", raw.attach)
+	switch kind := tracer.Kind(raw.attach); kind {
+	case "auto":
+	case tracer.Fentry, tracer.Kprobe, tracer.Tracepoint:
+		o.attach = kind
 	default:
-		return usagef("--attach %s: not one of auto, tracepoint", raw.attach)
+		return usagef("--attach %s: not one of auto, fentry, kprobe, tracepoint", raw.attach)
 	}
 	if o.ringSize, err = parseSize(raw.ringSize); err != nil {
 		return usagef("--ring-size %s: %w", raw.ringSize, err)
@@ -250,6 +258,12 @@ func (o *options) checkLimits(f *pflag.FlagSet, raw *rawFlags) (err error) {
 	}
 	if o.replay != "" && o.record != "" {
 		return usagef("--replay and --record exclude each other: a recording would only be copied")
+	}
+	if o.replay != "" && o.meta != "" {
+		return usagef("--replay and --meta exclude each other: a recording is not of this kernel")
+	}
+	if o.check && (o.replay != "" || o.record != "" || o.meta != "" || o.readyFile != "") {
+		return usagef("--check traces nothing: leave out --replay, --record, --meta and --ready-file")
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -45,8 +46,11 @@ func TestOptions(t *testing.T) {
 		{"-c 5 --duration 1m --linger 0s --time-wait", func(o *options) {
 			o.count, o.duration, o.linger, o.timeWait = 5, time.Minute, 0, true
 		}},
-		{"--ring-size 64K --max-timelines 7 --attach tracepoint", func(o *options) { o.ringSize, o.maxLive = 64<<10, 7 }},
-		{"--ready-file r --record f", func(o *options) { o.readyFile, o.record = "r", "f" }},
+		{"--ring-size 64K --max-timelines 7 --attach tracepoint", func(o *options) {
+			o.ringSize, o.maxLive, o.attach = 64<<10, 7, tracer.Tracepoint
+		}},
+		{"--check --attach kprobe --btf f", func(o *options) { o.check, o.attach, o.btf = true, tracer.Kprobe, "f" }},
+		{"--ready-file r --record f --meta m", func(o *options) { o.readyFile, o.record, o.meta = "r", "f", "m" }},
 	} {
 		want := &options{ringSize: 16 << 20, format: "text", linger: time.Second, maxLive: 65536}
 		c.want(want)
@@ -89,9 +93,11 @@ func TestWrongUsage(t *testing.T) {
 		{"--linger -1s", "--linger -1s: not a positive time"},
 		{"-c 0", "-c 0: not a number from 1"},
 		{"--max-timelines 0", "--max-timelines 0: not a number from 1"},
-		{"--attach fentry", "--attach fentry: not built yet"},
 		{"--attach magic", "--attach magic: not one of"},
 		{"--replay a --record b", "--replay and --record exclude each other"},
+		{"--replay a --meta b", "--replay and --meta exclude each other"},
+		{"--check --meta b", "--check traces nothing"},
+		{"--check --replay b", "--check traces nothing"},
 		{"443", `unexpected argument "443"`},
 		{"-- curl x", `cannot start "curl"`},
 	} {
@@ -119,14 +125,54 @@ func TestFailures(t *testing.T) {
 }
 
 func TestExplain(t *testing.T) {
-	for err, want := range map[error]string{
-		fmt.Errorf("create maps: %w: detail", tracer.ErrPermission): "does not permit",
-		fmt.Errorf("%w: detail", tracer.ErrNoBTF):                   "CONFIG_DEBUG_INFO_BTF=y",
-		fmt.Errorf("attach: %w", tracer.ErrNoBPF):                   "CONFIG_BPF_SYSCALL=y",
+	forbidden := fmt.Errorf("create maps: %w: detail", tracer.ErrPermission)
+	refused := fmt.Errorf("%w: %w", tracer.ErrPermission, &tracer.AttachError{What: "segments sent", Refused: []tracer.Refusal{
+		{Hook: tracer.Hook{Kind: tracer.Fentry, Symbol: "f"}, Why: "not here", Err: errors.New("x")}}})
+	for _, c := range []struct {
+		err     error
+		missing []string
+		want    string
+	}{
+		{forbidden, []string{"CAP_BPF", "CAP_PERFMON"}, "CAP_BPF and CAP_PERFMON are missing: use sudo, or give the program the rights once: sudo setcap cap_bpf,cap_perfmon+ep /"},
+		{forbidden, []string{"CAP_PERFMON"}, "CAP_PERFMON is missing"},
+		{forbidden, nil, "lockdown"},
+		{refused, []string{"CAP_BPF"}, "CAP_BPF is missing"},
+		{refused, nil, "cannot attach to segments sent: fentry f: not here"},
+		{fmt.Errorf("%w: detail", tracer.ErrNoBTF), nil, "--btf FILE"},
+		{fmt.Errorf("%w: file is no BTF", tracer.ErrBTFFile), nil, "BTF file: file is no BTF"},
+		{fmt.Errorf("%w: detail", tracer.ErrMemlock), nil, "ulimit -l unlimited"},
+		{fmt.Errorf("attach: %w", tracer.ErrNoBPF), nil, "CONFIG_BPF_SYSCALL=y"},
 	} {
-		got := explain(err)
-		if !strings.Contains(got, want) || strings.Contains(got, "\n") {
-			t.Errorf("%v: %q, want %q in one line", err, got, want)
+		got := explainWith(c.err, c.missing)
+		if !strings.Contains(got, c.want) || strings.Contains(got, "\n") {
+			t.Errorf("%v, missing %v: %q, want %q in one line", c.err, c.missing, got, c.want)
+		}
+	}
+}
+
+func TestEnumerate(t *testing.T) {
+	for _, c := range []struct{ words, want string }{{"", "nothing"}, {"a", "a"}, {"a b", "a and b"}, {"a b c", "a, b and c"}} {
+		if got := enumerate(strings.Fields(c.words)); got != c.want {
+			t.Errorf("%q: %q, want %q", c.words, got, c.want)
+		}
+	}
+}
+
+func TestSayStarted(t *testing.T) {
+	told := func(name string, k tracer.Kind) tracer.Fact {
+		return tracer.Fact{Name: name, Required: true, By: []tracer.Hook{{Kind: k, Symbol: "x"}}}
+	}
+	for _, c := range []struct {
+		facts []tracer.Fact
+		want  string
+	}{
+		{[]tracer.Fact{told("a", tracer.Tracepoint), {Name: "b", NoProgram: true}}, "tcptrace: tracing by tracepoints; Ctrl-C ends it\n"},
+		{[]tracer.Fact{told("a", tracer.Fexit), told("b", tracer.Kprobe), {Name: "c"}, {Name: "d"}},
+			"tcptrace: tracing by fentry and kprobes; Ctrl-C ends it\ntcptrace: this kernel does not show c and d: tcptrace --check says why\n"},
+	} {
+		var b bytes.Buffer
+		if sayStarted(&b, tracer.Report{Facts: c.facts}); b.String() != c.want {
+			t.Errorf("%q, want %q", b.String(), c.want)
 		}
 	}
 }
@@ -150,7 +196,7 @@ func TestHelpListsEveryFlag(t *testing.T) {
 	for _, want := range []string{"-p, --pid", "-P, --port", "-L, --local-port", "-D, --remote-port", "-a, --addr", "-4,", "-6,",
 		"-N, --netns", "-o, --output", "-j, --json", "--segments", "-c, --count", "--duration", "-t,", "-T,", "-w, --wide",
 		"--attach", "--ring-size", "-q, --quiet", "-V, --version", "-h, --help", "--ready-file", "--linger", "--time-wait",
-		"--max-timelines", "Examples:"} {
+		"--max-timelines", "--check", "--btf", "--meta", "Examples:"} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("help lacks %q", want)
 		}

@@ -20,20 +20,19 @@ import (
 // hooks → ring → events → timelines → output.
 func run(ctx context.Context, o *options, stdout, stderr io.Writer) (err error) {
 	if err := removeOld(o.readyFile); err != nil {
-		return err
+		return fmt.Errorf("ready file: %w", err)
 	}
-	t, err := tracer.Open(tracer.Options{
-		Filter:      o.filter,
-		AllSegments: o.allSegments,
-		RingSize:    o.ringSize,
-		Flows:       2 * o.maxLive,
-	})
+	if err := removeOld(o.meta); err != nil {
+		return fmt.Errorf("meta: %w", err)
+	}
+	t, err := tracer.Open(tracerOptions(o))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
 
-	p, err := newPipeline(o, events.NewClock(time.Now(), tracer.Now()), t, stdout, stderr)
+	start := time.Now()
+	p, err := newPipeline(o, events.NewClock(start, tracer.Now()), t, stdout, stderr)
 	if err != nil {
 		return err
 	}
@@ -42,7 +41,17 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (err error) 
 	if err := t.Snapshot(false); err != nil {
 		return err
 	}
-	p.sayStarted(t.Hooks())
+	meta := newMetaFile(o, t.Report(), start)
+	kept, err := t.DropRights(afterwards(o)...)
+	if err != nil {
+		return err
+	}
+	if err := meta.began(kept); err != nil {
+		return err
+	}
+	if !o.quiet {
+		sayStarted(stderr, t.Report())
+	}
 	if err := createReady(o.readyFile); err != nil {
 		return err
 	}
@@ -58,7 +67,20 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (err error) 
 	if err := t.Finish(p); err != nil && !errors.Is(err, errEnough) {
 		return err
 	}
-	return p.finish()
+	if err := p.finish(); err != nil {
+		return err
+	}
+	return meta.ended(p.totals())
+}
+
+// afterwards is what takes rights after the tracing began: files that are still to be written.
+func afterwards(o *options) (needs []tracer.Need) {
+	for _, path := range []string{o.readyFile, o.meta} {
+		if path != "" {
+			needs = append(needs, tracer.WriteIn(filepath.Dir(path)))
+		}
+	}
+	return needs
 }
 
 // replay sends a recording the same way.
@@ -99,7 +121,8 @@ type pipeline struct {
 	events     uint64
 	last       uint64 // time of the last event
 	finishing  bool
-	told       tracer.Stats // reported as lost
+	toldLost   uint64
+	toldMissed uint64
 	toldLostAt uint64
 }
 
@@ -192,48 +215,51 @@ func (p *pipeline) close() error {
 	return err
 }
 
-// sayStarted says how it is attached, and what this kernel cannot tell.
-func (p *pipeline) sayStarted(hooks []tracer.HookReport) {
-	if p.o.quiet {
-		return
-	}
-	fmt.Fprintln(p.stderr, "tcptrace: tracing by tracepoints; Ctrl-C ends it")
-	for _, h := range hooks {
-		if h.Program == "" {
-			fmt.Fprintf(p.stderr, "tcptrace: without %s: %s\n", h.Fact, firstLine(errors.Join(h.Refused...)))
-		}
-	}
-}
-
 // sayLost reports losses while they happen, once a second at most.
 func (p *pipeline) sayLost(now uint64) {
 	if p.tracer == nil || now-p.toldLostAt < uint64(time.Second) {
 		return
 	}
 	p.toldLostAt = now
-	p.sayLoss(p.tracer.Stats())
+	s := p.tracer.Stats()
+	p.sayLoss(s.Lost, s.Missed)
 }
 
-func (p *pipeline) sayLoss(s tracer.Stats) {
-	if s.Lost > p.told.Lost {
-		fmt.Fprintf(p.stderr, "tcptrace: %d events lost so far, the ring was full: raise --ring-size or filter more; timelines concerned are marked\n", s.Lost)
+func (p *pipeline) sayLoss(lost, missed uint64) {
+	if lost > p.toldLost {
+		fmt.Fprintf(p.stderr, "tcptrace: %d events lost so far, the ring was full: raise --ring-size or filter more; timelines concerned are marked\n", lost)
 	}
-	if s.Missed > p.told.Missed {
-		fmt.Fprintf(p.stderr, "tcptrace: %d events missed so far, an interrupt came while one was taken down; all timelines then open are marked\n", s.Missed)
+	if missed > p.toldMissed {
+		fmt.Fprintf(p.stderr, "tcptrace: %d events missed so far, an interrupt came while one was taken down; all timelines then open are marked\n", missed)
 	}
-	p.told = s
+	p.toldLost, p.toldMissed = lost, missed
 }
 
-func (p *pipeline) saySummary() {
+// totals are those so far.
+func (p *pipeline) totals() output.Totals {
 	var kernel tracer.Stats
 	if p.tracer != nil {
 		kernel = p.tracer.Stats()
 	}
-	p.sayLoss(kernel)
+	s := p.assemble.Stats()
+	return output.Totals{
+		Events:      p.events,
+		Timelines:   s.Written,
+		Lost:        kernel.Lost,
+		Missed:      kernel.Missed,
+		Evicted:     s.Evicted,
+		Forgotten:   s.Forgotten,
+		Unreadable:  kernel.Unreadable,
+		Undecodable: kernel.Undecodable,
+	}
+}
+
+func (p *pipeline) saySummary() {
+	s := p.totals()
+	p.sayLoss(s.Lost, s.Missed)
 	if p.o.quiet {
 		return
 	}
-	s := p.assemble.Stats()
 	var more strings.Builder
 	for _, n := range []struct {
 		n    uint64
@@ -241,15 +267,15 @@ func (p *pipeline) saySummary() {
 	}{
 		{s.Evicted, "timelines written early (--max-timelines)"},
 		{s.Forgotten, "TIME_WAITs not watched (--max-timelines)"},
-		{kernel.Unreadable, "segments not readable"},
-		{kernel.Undecodable, "records not readable"},
-		{kernel.Missed, "missed"},
+		{s.Unreadable, "segments not readable"},
+		{s.Undecodable, "records not readable"},
+		{s.Missed, "missed"},
 	} {
 		if n.n > 0 {
 			fmt.Fprintf(&more, ", %d %s", n.n, n.what)
 		}
 	}
-	fmt.Fprintf(p.stderr, "tcptrace: %d events, %d timelines, %d lost%s\n", p.events, s.Written, kernel.Lost, more.String())
+	fmt.Fprintf(p.stderr, "tcptrace: %d events, %d timelines, %d lost%s\n", s.Events, s.Timelines, s.Lost, more.String())
 }
 
 // recordFile is where --record writes to.
@@ -278,32 +304,17 @@ func (r *recordFile) Close() error {
 	return nil
 }
 
-func removeOld(path string) error {
-	if path == "" {
-		return nil
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("ready file: %w", err)
-	}
-	return nil
-}
-
-// createReady creates the file whole or not at all.
+// createReady creates the file that says that tracing has begun.
 func createReady(path string) error {
 	if path == "" {
 		return nil
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".tcptrace-ready-*")
+	err := writeWhole(path, func(w io.Writer) error {
+		_, err := fmt.Fprintln(w, os.Getpid())
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("ready file: %w", err)
-	}
-	_, err = fmt.Fprintln(tmp, os.Getpid())
-	err = errors.Join(err, tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("ready file: %w", err), os.Remove(tmp.Name()))
 	}
 	return nil
 }

@@ -20,6 +20,10 @@ var build = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	// Others than root are to run it too.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return "", err
+	}
 	path := filepath.Join(dir, "tcptrace")
 	out, err := exec.Command("go", "build", "-o", path, "tcptrace/cmd/tcptrace").CombinedOutput()
 	if err != nil {
@@ -64,14 +68,21 @@ type Tracer struct {
 // directory for recordings, each under the test's name.
 func StartTracer(t testing.TB, args ...string) *Tracer {
 	t.Helper()
+	return StartTracerBy(t, nil, args...)
+}
+
+// StartTracerBy has a command such as setpriv, which becomes the tracer, start it.
+func StartTracerBy(t testing.TB, command []string, args ...string) *Tracer {
+	t.Helper()
 	Need(t)
 	tr := &Tracer{t: t, ended: make(chan struct{})}
-	ready := filepath.Join(t.TempDir(), "ready")
+	ready := filepath.Join(openDir(t), "ready")
 	args = append([]string{"-o", "json", "--ready-file", ready}, args...)
 	if dir := os.Getenv("TCPTRACE_RECORD"); dir != "" {
 		args = append(args, "--record", filepath.Join(dir, strings.ReplaceAll(t.Name(), "/", "_")+".events"))
 	}
-	tr.cmd = exec.Command(Binary(t), args...)
+	command = append(append(command[:len(command):len(command)], Binary(t)), args...)
+	tr.cmd = exec.Command(command[0], command[1:]...)
 	tr.cmd.Stdout, tr.cmd.Stderr = &tr.stdout, &tr.stderr
 	if err := tr.cmd.Start(); err != nil {
 		t.Fatalf("start the tracer: %v", err)
@@ -92,6 +103,23 @@ func StartTracer(t testing.TB, args ...string) *Tracer {
 	})
 	return tr
 }
+
+// openDir is a temporary directory in which any user may write.
+func openDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "tcptrace-ready-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// PID is the tracer's.
+func (tr *Tracer) PID() int { return tr.cmd.Process.Pid }
 
 // Wait waits until the tracer has ended by itself, and returns its standard output as it is.
 func (tr *Tracer) Wait() string {

@@ -38,10 +38,11 @@ var layers = map[string][]string{
 // owners says who alone may import a package of somebody else's, or one below it.
 // Here tests count too.
 var owners = map[string][]string{
-	"github.com/cilium/ebpf":       {"gen", "tracer"},
-	"github.com/jedib0t/go-pretty": {"output"},
-	"github.com/spf13/pflag":       {"cmd/tcptrace"},
-	"github.com/santhosh-tekuri":   {"internal/schema"},
+	"github.com/cilium/ebpf":             {"gen", "tracer"},
+	"github.com/jedib0t/go-pretty":       {"output"},
+	"github.com/spf13/pflag":             {"cmd/tcptrace"},
+	"kernel.org/pub/linux/libs/security": {"tracer"},
+	"github.com/santhosh-tekuri":         {"internal/schema"},
 }
 
 // pure are packages that neither know the time nor touch the system: what goes in
