@@ -24,6 +24,11 @@ enum event_kind {
 	KIND_OWNER = 5,
 	/* A socket that was there before the tracer, or its counters at the end. */
 	KIND_SNAPSHOT = 6,
+	/* accept() has taken a connection from its listener's queue. */
+	KIND_ACCEPT = 7,
+	/* A connection's small socket is gone: TIME_WAIT is over, or an orphan's FIN_WAIT2.
+	 * old_state says which. */
+	KIND_TIME_WAIT_END = 8,
 };
 
 /* How the owner in a record is known. Later values are stronger. */
@@ -33,10 +38,12 @@ enum owner_source {
 	OWNER_LISTEN = 1,
 	/* The process that has the socket in its file table (iter/task_file). */
 	OWNER_SNAPSHOT = 2,
+	/* The process that called accept(). */
+	OWNER_ACCEPT = 3,
 	/* The process that called connect(). */
-	OWNER_CONNECT = 3,
+	OWNER_CONNECT = 4,
 	/* The process that read from, wrote to or closed the socket. */
-	OWNER_IO = 4,
+	OWNER_IO = 5,
 };
 
 /* Bits of event.notes. */
@@ -101,7 +108,7 @@ struct event {
 	__u8 owner_source; /* enum owner_source */
 	__u8 notes;	   /* enum event_note */
 	__u8 family;	   /* 4 or 6: the IP version on the wire */
-	__u8 old_state;	   /* STATE: the kernel's TCP_* number */
+	__u8 old_state;	   /* STATE, TIME_WAIT_END: the kernel's TCP_* number */
 	__u8 new_state;	   /* STATE, SNAPSHOT */
 	__u16 error;	   /* STATE: sk_err, an errno; 0 none */
 

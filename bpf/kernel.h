@@ -12,6 +12,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
+#define __VMLINUX_H__ /* bpf_tracing.h: registers by the kernel's own names, below */
 #include <bpf/bpf_tracing.h>
 
 /* From headers that a BPF program cannot include. */
@@ -56,6 +57,22 @@ enum tcp_flag {
 #define SOCK_DONE 1
 
 #define KERNEL_STRUCT __attribute__((preserve_access_index))
+
+/* Where a kprobe finds arguments and what the function returns. */
+#if defined(__TARGET_ARCH_x86)
+struct pt_regs {
+	unsigned long cx;
+	unsigned long dx;
+	unsigned long si;
+	unsigned long di;
+	unsigned long ax;
+} KERNEL_STRUCT;
+#elif defined(__TARGET_ARCH_arm64)
+struct user_pt_regs {
+	__u64 regs[31];
+} KERNEL_STRUCT;
+struct pt_regs;
+#endif
 
 struct ns_common {
 	unsigned int inum;
@@ -119,6 +136,18 @@ struct tcp_sock {
 	__u32 segs_out;
 	__u32 total_retrans;
 	__u32 srtt_us; /* 8 times the smoothed round trip time */
+} KERNEL_STRUCT;
+
+/* What is left of a socket in TIME_WAIT, include/net/inet_timewait_sock.h */
+struct inet_timewait_sock {
+	struct sock_common __tw_common; /* skc_num is the local port, host byte order */
+	volatile unsigned char tw_substate; /* TCP_TIME_WAIT, or TCP_FIN_WAIT2 of an orphan */
+} KERNEL_STRUCT;
+
+/* include/net/flow.h */
+struct flowi6 {
+	struct in6_addr daddr;
+	struct in6_addr saddr;
 } KERNEL_STRUCT;
 
 struct net_device {
@@ -213,9 +242,13 @@ struct bpf_iter__task_file {
 /*
  * READ(p, a, b.c) is p->a->b.c. A program with BTF arguments (tp_btf, fentry,
  * iter) loads it directly, which costs nothing and cannot fault: a bad pointer
- * reads as 0.
+ * reads as 0. The others (kprobe, raw_tp) must have it copied.
  */
+#ifdef COPYING
+#define READ(src, ...) BPF_CORE_READ(src, __VA_ARGS__)
+#else
 #define READ(src, ...) ___arrow(src, __VA_ARGS__)
+#endif
 
 /*
  * A field of a socket that is known to be a full TCP one: what lies behind its
@@ -231,7 +264,11 @@ struct bpf_iter__task_file {
 /* For the socket that a hook passes: loads without copying. NULL where it is no TCP socket. */
 static __always_inline struct tcp_sock *trusted_tcp_sock(struct sock *sk)
 {
+#ifdef COPYING
+	return (struct tcp_sock *)sk;
+#else
 	return bpf_skc_to_tcp_sock(sk);
+#endif
 }
 
 #endif

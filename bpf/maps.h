@@ -73,10 +73,12 @@ struct flow {
 	__u8 last_flags;
 	__u8 last_outbound;
 	__u16 pad;
+	__u32 acceptor; /* process that accept() gave it to, 0 unknown */
 	__u32 local_isn;
 	__u32 remote_isn;
 	__u32 local_fin_end;  /* sequence number after the FIN that was sent */
 	__u32 remote_fin_end; /* sequence number after the FIN that was received */
+	__u32 pad2;
 	struct arrival arrival;
 };
 

@@ -37,8 +37,8 @@ static __always_inline bool current_process(struct owner *o, __u8 source)
 }
 
 /*
- * The current process reads from or writes to the socket: it is the owner, where only the
- * listener's or none was known. Told once, and not if the listener is its own.
+ * The current process reads from or writes to the socket: it is the owner, where only who
+ * accepted or listens was known, or none. Told once, and not if that is itself.
  */
 static __always_inline void used_by_current(struct sock *sk, struct flow *f, const struct tuple *t,
 					    __u8 family)
@@ -59,8 +59,10 @@ static __always_inline void used_by_current(struct sock *sk, struct flow *f, con
 	if (!(f->bits & FLOW_WANTED))
 		return;
 
+	if (f->acceptor == o.pid)
+		return;
 	struct owner *listener = bpf_map_lookup_elem(&owners, &f->listener);
-	if (listener && listener->pid == o.pid)
+	if (!f->acceptor && listener && listener->pid == o.pid)
 		return;
 	struct event *e = begin(KIND_OWNER, t, family, (__u64)sk, bpf_ktime_get_boot_ns());
 	if (!e)

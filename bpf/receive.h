@@ -23,11 +23,15 @@ static __always_inline void tell_unconfirmed(struct flow *f, const struct segmen
 	submit(e);
 }
 
-static __always_inline int receive(struct sk_buff *skb, __u32 ip_offset)
+/*
+ * A segment comes in, its IP header ip_offset bytes after skb->head. by_tcp: TCP of this host
+ * takes it; else it may yet be dropped, or forwarded.
+ */
+static __always_inline int receive(struct sk_buff *skb, __u32 ip_offset, bool by_tcp)
 {
 	struct segment s;
 
-	if (!is_ip(skb) || !parse(skb, ip_offset, false, &s))
+	if (!parse(skb, ip_offset, false, true, &s))
 		return 0;
 	s.tuple.netns = READ(skb, dev, nd_net.net, ns.inum);
 	if (filter(&s.tuple, s.family) != WANTED)
@@ -42,6 +46,9 @@ static __always_inline int receive(struct sk_buff *skb, __u32 ip_offset)
 		if (!f)
 			return 0;
 	}
+	/* A FIN or RST may still be for nobody; and which pid a SYN is for, the answer shows. */
+	if (by_tcp && !filter_pid && s.flags & TCP_SYN)
+		f->bits |= FLOW_LOCAL | FLOW_WANTED;
 	if (!(f->bits & FLOW_LOCAL)) {
 		if (!may_open_or_end)
 			return 0;
@@ -64,6 +71,18 @@ static __always_inline int receive(struct sk_buff *skb, __u32 ip_offset)
 	if (e)
 		submit(e);
 	return 0;
+}
+
+static __always_inline int receive_from_device(struct sk_buff *skb)
+{
+	/* In __netif_receive_skb_core() only the data pointer says where the IP header is. */
+	return is_ip(skb) ? receive(skb, READ(skb, data) - READ(skb, head), false) : 0;
+}
+
+/* tcp_v4_rcv(), tcp_v6_rcv() */
+static __always_inline int receive_by_tcp(struct sk_buff *skb)
+{
+	return receive(skb, READ(skb, network_header), true);
 }
 
 /*
@@ -111,7 +130,7 @@ static __always_inline int drop(struct sk_buff *skb, __u32 reason)
 	outbound = !READ(skb, skb_iif);
 	if (outbound && !sender_of(skb, &by))
 		return 0;
-	if (!parse(skb, READ(skb, network_header), outbound, &s))
+	if (!parse(skb, READ(skb, network_header), outbound, true, &s))
 		return 0;
 	s.tuple.netns = skb_netns(skb);
 	if (filter(&s.tuple, s.family) != WANTED)
@@ -119,8 +138,9 @@ static __always_inline int drop(struct sk_buff *skb, __u32 reason)
 
 	struct flow *f = bpf_map_lookup_elem(&flows, &s.tuple);
 	if (!f) {
-		/* A SYN that the host's own rules keep from leaving makes a flow. */
-		if (!outbound || !(s.flags & (TCP_SYN | TCP_FIN | TCP_RST)))
+		/* Where only TCP's functions are hooked, the first that is seen of a SYN. */
+		if (!(s.flags & (TCP_SYN | TCP_FIN | TCP_RST)) ||
+		    (!outbound && !routed_here(skb, s.family)))
 			return 0;
 		f = make_flow(&s.tuple);
 		if (!f)
@@ -137,9 +157,10 @@ static __always_inline int drop(struct sk_buff *skb, __u32 reason)
 	}
 	if (!(f->bits & FLOW_WANTED))
 		return 0;
-	if (was_told)
-		f->bits = f->last_bits | (f->bits & (FLOW_LOCAL | FLOW_WANTED)); /* it never got there */
-	if (!was_told && !all_segments && !(s.flags & (TCP_SYN | TCP_FIN | TCP_RST)))
+	bool told = was_told || controls(f, &s);
+	/* It never got there. */
+	f->bits = f->last_bits | (f->bits & (FLOW_LOCAL | FLOW_WANTED | FLOW_OWNED));
+	if (!told && !all_segments)
 		return 0;
 
 	/* Its SYN may be the first that shows the port: the timeline finds it by its socket. */

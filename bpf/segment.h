@@ -73,21 +73,42 @@ static __always_inline __u32 skip_extensions(const unsigned char *ip, __u8 next)
 }
 
 /*
- * Reads the headers that begin ip_offset bytes after skb->head. False where that
- * is not TCP, or the header cannot be read. On the way out all headers are
- * complete; on the way in nothing was checked yet, not even lengths.
+ * Takes what is needed from the TCP header, whose first bytes are at tcp and which is at
+ * s->header in the kernel. The segment, header and payload, has len bytes; of these linear are in the
+ * skb's linear part. False where the header is not.
+ */
+static __always_inline bool parse_tcp(struct segment *s, const __u8 *tcp, __u32 len, __u32 linear)
+{
+	__u16 source_port = be16_at(tcp, 0), dest_port = be16_at(tcp, 2);
+
+	s->tuple.local_port = s->outbound ? source_port : dest_port;
+	s->tuple.remote_port = s->outbound ? dest_port : source_port;
+	s->seq = be32_at(tcp, 4);
+	s->ack = be32_at(tcp, 8);
+	s->header_len = (tcp[12] >> 4) * 4;
+	s->flags = tcp[13];
+	if (s->header_len < TCP_MIN || s->header_len > linear || linear > len) {
+		__sync_fetch_and_add(&unreadable_segments, 1);
+		return false;
+	}
+	s->payload_len = len - s->header_len;
+	return true;
+}
+
+/*
+ * Reads the headers of the packet that begins ip_offset bytes after skb->head. False where
+ * that is not TCP, or the header cannot be read. On the way in nothing was checked yet,
+ * not even lengths; has_length: the IP header's own is filled in.
  */
 static __always_inline bool parse(struct sk_buff *skb, __u32 ip_offset, bool outbound,
-				  struct segment *s)
+				  bool has_length, struct segment *s)
 {
-	unsigned char *head = READ(skb, head);
-	unsigned char *ip = head + ip_offset;
+	unsigned char *ip = READ(skb, head) + ip_offset;
 	__u8 *b = s->headers, *tcp;
 	__u32 tcp_offset, ip_len;
 
 	if (bpf_probe_read_kernel(b, HEADERS_READ, ip))
 		return false;
-	__u8 *source, *dest;
 	if (b[0] >> 4 == 4) {
 		if (b[9] != IPPROTO_TCP || be16_at(b, 6) & 0x1fff)
 			return false;
@@ -107,8 +128,8 @@ static __always_inline bool parse(struct sk_buff *skb, __u32 ip_offset, bool out
 	}
 
 	s->outbound = outbound;
-	source = outbound ? s->tuple.local_addr : s->tuple.remote_addr;
-	dest = outbound ? s->tuple.remote_addr : s->tuple.local_addr;
+	__u8 *source = outbound ? s->tuple.local_addr : s->tuple.remote_addr;
+	__u8 *dest = outbound ? s->tuple.remote_addr : s->tuple.local_addr;
 	if (s->family == 4) {
 		map_ipv4(source, *(__be32 *)(b + 12));
 		map_ipv4(dest, *(__be32 *)(b + 16));
@@ -123,27 +144,20 @@ static __always_inline bool parse(struct sk_buff *skb, __u32 ip_offset, bool out
 	if (tcp_offset != (s->family == 4 ? IPV4_MIN : IPV6_LEN) &&
 	    bpf_probe_read_kernel(tcp, TCP_USUAL, ip + tcp_offset))
 		return false;
-
-	__u16 source_port = be16_at(tcp, 0), dest_port = be16_at(tcp, 2);
-	s->tuple.local_port = outbound ? source_port : dest_port;
-	s->tuple.remote_port = outbound ? dest_port : source_port;
-	s->seq = be32_at(tcp, 4);
-	s->ack = be32_at(tcp, 8);
-	s->header_len = (tcp[12] >> 4) * 4;
-	s->flags = tcp[13];
 	s->header = ip + tcp_offset;
 
-	__u32 in_skb = READ(skb, len) - (ip - READ(skb, data)); /* from the IP header on */
-	__u32 linear = in_skb - READ(skb, data_len);
-	if (s->header_len < TCP_MIN || tcp_offset + s->header_len > linear) {
+	__u32 packet = READ(skb, len) - (ip - READ(skb, data)); /* from the IP header on */
+	__u32 linear = packet - READ(skb, data_len);
+	/* Behind a short IP packet there may be Ethernet padding; a BIG TCP packet has no length. */
+	if (has_length && ip_len && ip_len < packet)
+		packet = ip_len;
+	if (packet < tcp_offset || linear < tcp_offset) {
 		__sync_fetch_and_add(&unreadable_segments, 1);
 		return false;
 	}
-	/* Behind a short IP packet there may be Ethernet padding; a BIG TCP packet has no length. */
-	if (ip_len && ip_len < in_skb)
-		in_skb = ip_len;
-	s->payload_len = in_skb - tcp_offset - s->header_len;
-	return true;
+	packet -= tcp_offset;
+	linear -= tcp_offset;
+	return parse_tcp(s, tcp, packet, linear < packet ? linear : packet);
 }
 
 /* Copies the header and not a byte of the payload. */

@@ -21,24 +21,30 @@ static __always_inline bool is_mapped_ipv4(const __u8 *address)
 }
 
 /*
- * The endpoint of a full TCP socket and its IP version on the wire. The port is inet_sport: skc_num is already 0 when a socket goes to
- * CLOSE. An AF_INET6 socket's v4 fields mean nothing; a v4-mapped one holds
+ * The endpoint that any kind of socket stands for, and its IP version on the wire; the local
+ * port is the caller's to fill. An AF_INET6 socket's v4 fields mean nothing; a v4-mapped one holds
  * ::ffff:a.b.c.d in the v6 fields.
  */
-static __always_inline void sock_tuple(struct sock *sk, struct tuple *t, __u8 *family)
+static __always_inline void common_tuple(struct sock_common *sk, struct tuple *t, __u8 *family)
 {
-	t->local_port = bpf_ntohs(TCP_READ(sk, inet_conn.icsk_inet.inet_sport));
-	t->remote_port = bpf_ntohs(READ(sk, __sk_common.skc_dport));
-	t->netns = READ(sk, __sk_common.skc_net.net, ns.inum);
-	if (READ(sk, __sk_common.skc_family) == AF_INET6) {
-		bpf_core_read(t->local_addr, 16, &sk->__sk_common.skc_v6_rcv_saddr);
-		bpf_core_read(t->remote_addr, 16, &sk->__sk_common.skc_v6_daddr);
+	t->remote_port = bpf_ntohs(READ(sk, skc_dport));
+	t->netns = READ(sk, skc_net.net, ns.inum);
+	if (READ(sk, skc_family) == AF_INET6) {
+		bpf_core_read(t->local_addr, 16, &sk->skc_v6_rcv_saddr);
+		bpf_core_read(t->remote_addr, 16, &sk->skc_v6_daddr);
 		*family = is_mapped_ipv4(t->remote_addr) ? 4 : 6;
 	} else {
-		map_ipv4(t->local_addr, READ(sk, __sk_common.skc_rcv_saddr));
-		map_ipv4(t->remote_addr, READ(sk, __sk_common.skc_daddr));
+		map_ipv4(t->local_addr, READ(sk, skc_rcv_saddr));
+		map_ipv4(t->remote_addr, READ(sk, skc_daddr));
 		*family = 4;
 	}
+}
+
+/* Of a full TCP socket. The port is inet_sport: skc_num is already 0 when it goes to CLOSE. */
+static __always_inline void sock_tuple(struct sock *sk, struct tuple *t, __u8 *family)
+{
+	common_tuple(&sk->__sk_common, t, family);
+	t->local_port = bpf_ntohs(TCP_READ(sk, inet_conn.icsk_inet.inet_sport));
 }
 
 static __always_inline void put_counters(struct event *e, struct sock *sk)

@@ -1,21 +1,12 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 /*
- * Table of contents: every hook, and the handler it calls. What is attached, in
- * which order of preference, is tracer/hooks.go's to say.
+ * Table of contents: the hooks whose arguments the kernel's BTF describes, and the handler that
+ * each calls. copying.bpf.c has the others. What is attached, in which order of preference, is
+ * tracer/hooks.go's to say.
  */
-#include "flow.h"
-#include "owner.h"
-#include "receive.h"
-#include "snapshot.h"
-#include "state.h"
-#include "transmit.h"
+#include "handlers.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
-
-/* Enumerations that records hold as bytes: named here so that BTF, and so Go, has them. */
-const enum event_kind *btf_event_kind __attribute__((unused));
-const enum owner_source *btf_owner_source __attribute__((unused));
-const enum event_note *btf_event_note __attribute__((unused));
 
 /* Every state change of every TCP socket. */
 SEC("tp_btf/inet_sock_set_state")
@@ -24,18 +15,45 @@ int BPF_PROG(on_inet_sock_set_state, struct sock *sk, int old_state, int new_sta
 	return tracing ? state(sk, old_state, new_state) : 0;
 }
 
+/* TCP, or another protocol, sends over IPv4: before netfilter's output hooks. */
+SEC("fentry/__ip_local_out")
+int BPF_PROG(on_ip_local_out, struct net *net, struct sock *sk, struct sk_buff *skb)
+{
+	return tracing ? transmit_ipv4(net, skb) : 0;
+}
+
+/* The same over IPv6. It has 7 arguments, which a trampoline takes since 6.6 (473e3150e30a). */
+SEC("fentry/ip6_xmit")
+int BPF_PROG(on_ip6_xmit, struct sock *sk, struct sk_buff *skb, struct flowi6 *fl6)
+{
+	return tracing ? transmit_ipv6(sk, skb, fl6) : 0;
+}
+
 /* A device is given a segment: after netfilter's output hooks, before the queue discipline. */
 SEC("tp_btf/net_dev_queue")
 int BPF_PROG(on_net_dev_queue, struct sk_buff *skb)
 {
-	return tracing ? transmit(skb, READ(skb, network_header)) : 0;
+	return tracing ? transmit_at_device(skb) : 0;
 }
 
-/* A device hands up a segment: before netfilter. The IP header is where data points. */
+/* TCP takes a segment: after netfilter, once, and never a forwarded one. */
+SEC("fentry/tcp_v4_rcv")
+int BPF_PROG(on_tcp_v4_rcv, struct sk_buff *skb)
+{
+	return tracing ? receive_by_tcp(skb) : 0;
+}
+
+SEC("fentry/tcp_v6_rcv")
+int BPF_PROG(on_tcp_v6_rcv, struct sk_buff *skb)
+{
+	return tracing ? receive_by_tcp(skb) : 0;
+}
+
+/* A device hands up a segment: before netfilter. */
 SEC("tp_btf/netif_receive_skb")
 int BPF_PROG(on_netif_receive_skb, struct sk_buff *skb)
 {
-	return tracing ? receive(skb, READ(skb, data) - READ(skb, head)) : 0;
+	return tracing ? receive_from_device(skb) : 0;
 }
 
 /*
@@ -53,6 +71,27 @@ SEC("tp_btf/tcp_rcv_space_adjust")
 int BPF_PROG(on_tcp_rcv_space_adjust, struct sock *sk)
 {
 	return tracing ? read_by_current(sk) : 0;
+}
+
+/* accept() has a connection, or an error. Until 6.9 the function had 4 arguments (92ef0fd55ac8). */
+SEC("fexit/inet_csk_accept")
+int BPF_PROG(on_inet_csk_accept_4, struct sock *listener, int flags, int *err, bool kern,
+	     struct sock *sk)
+{
+	return tracing ? accepted(sk) : 0;
+}
+
+SEC("fexit/inet_csk_accept")
+int BPF_PROG(on_inet_csk_accept_2, struct sock *listener, void *arg, struct sock *sk)
+{
+	return tracing ? accepted(sk) : 0;
+}
+
+/* TIME_WAIT's small socket is taken down. */
+SEC("fentry/inet_twsk_kill")
+int BPF_PROG(on_inet_twsk_kill, struct inet_timewait_sock *tw)
+{
+	return tracing ? time_wait_ends(tw) : 0;
 }
 
 /* Every file of every process: the sockets that were there before. */

@@ -14,8 +14,6 @@ static __always_inline int time_wait_ends(struct inet_timewait_sock *tw)
 	struct tuple t;
 	__u8 family;
 
-	if (READ(tw, __tw_common.skc_prot) == NULL)
-		return 0;
 	common_tuple(&tw->__tw_common, &t, &family);
 	t.local_port = READ(tw, __tw_common.skc_num);
 	if (filter(&t, family) != WANTED)

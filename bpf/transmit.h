@@ -62,68 +62,65 @@ static __always_inline bool wanted_sender(const struct sender *by)
 
 static __always_inline void tell_connect(struct sock *sk, const struct tuple *t, __u8 family);
 
-static __always_inline int transmit(struct sk_buff *skb, __u32 ip_offset)
+/* Whether the skb is surely nothing to tell, before its headers are read. */
+static __always_inline bool surely_data(const struct sender *by, const struct sk_buff *skb)
 {
-	struct sender by = {};
-	struct segment s;
+	return !all_segments && by->established && READ(skb, len) > SURELY_DATA &&
+	       sent_before(by, skb);
+}
 
-	/* skb_iif is set by a device that received it: this one is only forwarded. */
-	if (!is_ip(skb) || READ(skb, skb_iif) || !sender_of(skb, &by))
+/* TCP of this host sends the segment s, which is in skb; its tuple is complete. */
+static __always_inline int transmit(struct sk_buff *skb, const struct sender *by,
+				    const struct segment *s)
+{
+	if (!all_segments && by->established && s->flags == TCP_ACK && sent_before(by, skb) &&
+	    TCP_READ(by->sk, bytes_received))
 		return 0;
-	if (!all_segments && by.established && READ(skb, len) > SURELY_DATA && sent_before(&by, skb))
+	if (filter(&s->tuple, s->family) != WANTED)
 		return 0;
-	if (!parse(skb, ip_offset, true, &s))
-		return 0;
-	if (!all_segments && by.established && s.flags == TCP_ACK && sent_before(&by, skb) &&
-	    TCP_READ(by.sk, bytes_received))
-		return 0;
-	s.tuple.netns = by.sk ? READ(by.sk, __sk_common.skc_net.net, ns.inum)
-			      : READ(skb, dev, nd_net.net, ns.inum);
-	if (filter(&s.tuple, s.family) != WANTED)
-		return 0;
-	if (by.sk && s.flags & TCP_SYN)
-		tell_connect(by.sk, &s.tuple, s.family);
+	if (by->sk && s->flags & TCP_SYN)
+		tell_connect(by->sk, &s->tuple, s->family);
 
-	struct flow *f = bpf_map_lookup_elem(&flows, &s.tuple);
-	bool uses = by.sk && s.payload_len && by_process(by.sk);
+	struct flow *f = bpf_map_lookup_elem(&flows, &s->tuple);
+	bool uses = by->sk && s->payload_len && by_process(by->sk);
 	if (!f) {
 		/* An ACK or data of a connection that was open before: nothing to tell but who sends. */
-		if (!all_segments && !uses && !(s.flags & (TCP_SYN | TCP_FIN | TCP_RST)))
+		if (!all_segments && !uses && !(s->flags & (TCP_SYN | TCP_FIN | TCP_RST)))
 			return 0;
-		f = make_flow(&s.tuple);
+		f = make_flow(&s->tuple);
 		if (!f)
 			return 0;
 	}
 	/* A new connection on a tuple that had one before. */
-	if (s.flags & TCP_SYN && s.seq != f->local_isn)
+	if (s->flags & TCP_SYN && s->seq != f->local_isn)
 		f->bits &= FLOW_LOCAL | FLOW_WANTED | FLOW_ARRIVAL;
 	/* connect() told whose it is. */
-	if (by.sk && s.flags & TCP_SYN)
+	if (by->sk && s->flags & TCP_SYN)
 		f->bits |= FLOW_OWNED;
-	if (by.listener)
-		f->listener = by.listener;
-	if (!(f->bits & FLOW_LOCAL) || (filter_pid && s.flags & TCP_SYN)) {
+	if (by->listener)
+		f->listener = by->listener;
+	if (!(f->bits & FLOW_LOCAL) || (filter_pid && s->flags & TCP_SYN)) {
 		f->bits &= ~FLOW_WANTED;
-		confirm(f, &s.tuple, wanted_sender(&by));
+		confirm(f, &s->tuple, wanted_sender(by));
 	}
 	if (uses)
-		used_by_current(by.sk, f, &s.tuple, s.family);
+		used_by_current(by->sk, f, &s->tuple, s->family);
 	if (!(f->bits & FLOW_WANTED))
 		return 0;
 
-	if (seen_above(f, skb, &s) || (!controls(f, &s) && !all_segments))
+	if (seen_above(f, skb, s) || (!controls(f, s) && !all_segments))
 		return 0;
 	__u64 now = bpf_ktime_get_boot_ns();
-	remember_last(f, skb, &s, now);
+	remember_last(f, skb, s, now);
 
-	struct event *e = begin_segment(KIND_TRANSMIT, &s, (__u64)by.sk, now);
+	struct event *e = begin_segment(KIND_TRANSMIT, s, (__u64)by->sk, now);
 	if (!e)
 		return 0;
-	if (s.flags & TCP_SYN && s.flags & TCP_ACK && !READ(skb, sk))
+	if (s->flags & TCP_SYN && s->flags & TCP_ACK && !READ(skb, sk))
 		e->notes |= NOTE_SYN_COOKIE;
-	if (by.listener) {
+	if (by->listener) {
 		/* The child is to come, and may never: until then it is the listener's. */
-		struct owner *o = bpf_map_lookup_elem(&owners, &by.listener);
+		struct owner *o = bpf_map_lookup_elem(&owners, &by->listener);
 
 		if (o) {
 			put_owner(e, o);
@@ -132,6 +129,60 @@ static __always_inline int transmit(struct sk_buff *skb, __u32 ip_offset)
 	}
 	submit(e);
 	return 0;
+}
+
+/* A device is given a packet. */
+static __always_inline int transmit_at_device(struct sk_buff *skb)
+{
+	struct sender by = {};
+	struct segment s;
+
+	/* skb_iif is set by a device that received it: this one is only forwarded. */
+	if (!is_ip(skb) || READ(skb, skb_iif) || !sender_of(skb, &by) || surely_data(&by, skb) ||
+	    !parse(skb, READ(skb, network_header), true, true, &s))
+		return 0;
+	s.tuple.netns = by.sk ? READ(by.sk, __sk_common.skc_net.net, ns.inum)
+			      : READ(skb, dev, nd_net.net, ns.inum);
+	return transmit(skb, &by, &s);
+}
+
+/* __ip_local_out(): all is filled in but the IP header's length and checksum. */
+static __always_inline int transmit_ipv4(struct net *net, struct sk_buff *skb)
+{
+	struct sender by = {};
+	struct segment s;
+
+	if (!sender_of(skb, &by) || surely_data(&by, skb) ||
+	    !parse(skb, READ(skb, network_header), true, false, &s))
+		return 0;
+	s.tuple.netns = READ(net, ns.inum);
+	return transmit(skb, &by, &s);
+}
+
+/*
+ * ip6_xmit(): the IPv6 header is yet to be made, from fl6. TCP's is where data points. sk
+ * is the sender, or a control socket of the namespace.
+ */
+static __always_inline int transmit_ipv6(struct sock *sk, struct sk_buff *skb, struct flowi6 *fl6)
+{
+	struct sender by = {};
+	struct segment s;
+	__u8 *tcp = s.headers + IPV6_LEN;
+
+	if (READ(sk, sk_protocol) != IPPROTO_TCP || !sender_of(skb, &by) || surely_data(&by, skb))
+		return 0;
+	s.header = READ(skb, data);
+	if (bpf_probe_read_kernel(tcp, TCP_USUAL, s.header))
+		return 0;
+	s.family = 6;
+	s.outbound = true;
+	s.header_is_at_20 = false;
+	bpf_core_read(s.tuple.local_addr, 16, &fl6->saddr);
+	bpf_core_read(s.tuple.remote_addr, 16, &fl6->daddr);
+	s.tuple.netns = READ(sk, __sk_common.skc_net.net, ns.inum);
+	if (!parse_tcp(&s, tcp, READ(skb, len), READ(skb, len) - READ(skb, data_len)))
+		return 0;
+	return transmit(skb, &by, &s);
 }
 
 #endif

@@ -26,7 +26,7 @@ func View(mem []byte) *Event {
 		return nil
 	}
 	e := (*Event)(unsafe.Pointer(unsafe.SliceData(mem)))
-	if k := e.Kind(); k < KindState || k > KindSnapshot {
+	if k := e.Kind(); k < KindState || k > KindTimeWaitEnd {
 		return nil
 	}
 	return e
@@ -42,15 +42,17 @@ type Kind uint8
 
 // The kinds of events, bpf/event.h, enum event_kind.
 const (
-	KindState    = Kind(gen.BPFEventKindKIND_STATE)
-	KindTransmit = Kind(gen.BPFEventKindKIND_TRANSMIT)
-	KindReceive  = Kind(gen.BPFEventKindKIND_RECEIVE)
-	KindDrop     = Kind(gen.BPFEventKindKIND_DROP)
-	KindOwner    = Kind(gen.BPFEventKindKIND_OWNER)
-	KindSnapshot = Kind(gen.BPFEventKindKIND_SNAPSHOT)
+	KindState       = Kind(gen.BPFEventKindKIND_STATE)
+	KindTransmit    = Kind(gen.BPFEventKindKIND_TRANSMIT)
+	KindReceive     = Kind(gen.BPFEventKindKIND_RECEIVE)
+	KindDrop        = Kind(gen.BPFEventKindKIND_DROP)
+	KindOwner       = Kind(gen.BPFEventKindKIND_OWNER)
+	KindSnapshot    = Kind(gen.BPFEventKindKIND_SNAPSHOT)
+	KindAccept      = Kind(gen.BPFEventKindKIND_ACCEPT)
+	KindTimeWaitEnd = Kind(gen.BPFEventKindKIND_TIME_WAIT_END)
 )
 
-var kindNames = [...]string{"", "state", "transmit", "receive", "drop", "owner", "snapshot"}
+var kindNames = [...]string{"", "state", "transmit", "receive", "drop", "owner", "snapshot", "accept", "time-wait-end"}
 
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
@@ -67,11 +69,12 @@ const (
 	SourceUnknown  = OwnerSource(gen.BPFOwnerSourceOWNER_UNKNOWN)
 	SourceListen   = OwnerSource(gen.BPFOwnerSourceOWNER_LISTEN)
 	SourceSnapshot = OwnerSource(gen.BPFOwnerSourceOWNER_SNAPSHOT)
+	SourceAccept   = OwnerSource(gen.BPFOwnerSourceOWNER_ACCEPT)
 	SourceConnect  = OwnerSource(gen.BPFOwnerSourceOWNER_CONNECT)
 	SourceIO       = OwnerSource(gen.BPFOwnerSourceOWNER_IO)
 )
 
-var sourceNames = [...]string{"unknown", "listen", "snapshot", "connect", "io"}
+var sourceNames = [...]string{"unknown", "listen", "snapshot", "accept", "connect", "io"}
 
 func (s OwnerSource) String() string {
 	if int(s) < len(sourceNames) {
@@ -168,7 +171,8 @@ func (e *Event) Sock() uint64 { return e.r.Sock }
 // Tuple is the endpoint, in place.
 func (e *Event) Tuple() *Tuple { return (*Tuple)(unsafe.Pointer(&e.r.Tuple)) }
 
-// OldState and NewState are of KindState; a KindSnapshot has NewState alone.
+// OldState and NewState are of KindState; a KindSnapshot has NewState alone. The OldState of a
+// KindTimeWaitEnd is TimeWait, or FinWait2 of an orphan.
 func (e *Event) OldState() State { return State(e.r.OldState) }
 func (e *Event) NewState() State { return State(e.r.NewState) }
 

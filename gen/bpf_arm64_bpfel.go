@@ -61,12 +61,14 @@ type BPFEvent struct {
 type BPFEventKind uint32
 
 const (
-	BPFEventKindKIND_STATE    BPFEventKind = 1
-	BPFEventKindKIND_TRANSMIT BPFEventKind = 2
-	BPFEventKindKIND_RECEIVE  BPFEventKind = 3
-	BPFEventKindKIND_DROP     BPFEventKind = 4
-	BPFEventKindKIND_OWNER    BPFEventKind = 5
-	BPFEventKindKIND_SNAPSHOT BPFEventKind = 6
+	BPFEventKindKIND_STATE         BPFEventKind = 1
+	BPFEventKindKIND_TRANSMIT      BPFEventKind = 2
+	BPFEventKindKIND_RECEIVE       BPFEventKind = 3
+	BPFEventKindKIND_DROP          BPFEventKind = 4
+	BPFEventKindKIND_OWNER         BPFEventKind = 5
+	BPFEventKindKIND_SNAPSHOT      BPFEventKind = 6
+	BPFEventKindKIND_ACCEPT        BPFEventKind = 7
+	BPFEventKindKIND_TIME_WAIT_END BPFEventKind = 8
 )
 
 type BPFEventNote uint32
@@ -93,8 +95,9 @@ const (
 	BPFOwnerSourceOWNER_UNKNOWN  BPFOwnerSource = 0
 	BPFOwnerSourceOWNER_LISTEN   BPFOwnerSource = 1
 	BPFOwnerSourceOWNER_SNAPSHOT BPFOwnerSource = 2
-	BPFOwnerSourceOWNER_CONNECT  BPFOwnerSource = 3
-	BPFOwnerSourceOWNER_IO       BPFOwnerSource = 4
+	BPFOwnerSourceOWNER_ACCEPT   BPFOwnerSource = 3
+	BPFOwnerSourceOWNER_CONNECT  BPFOwnerSource = 4
+	BPFOwnerSourceOWNER_IO       BPFOwnerSource = 5
 )
 
 type BPFTuple struct {
@@ -116,12 +119,19 @@ const (
 	BPFMapOwners               = "owners"
 	BPFMapPids                 = "pids"
 	BPFMapRing                 = "ring"
+	BPFProgOnInetCskAccept2    = "on_inet_csk_accept_2"
+	BPFProgOnInetCskAccept4    = "on_inet_csk_accept_4"
 	BPFProgOnInetSockSetState  = "on_inet_sock_set_state"
+	BPFProgOnInetTwskKill      = "on_inet_twsk_kill"
+	BPFProgOnIp6Xmit           = "on_ip6_xmit"
+	BPFProgOnIpLocalOut        = "on_ip_local_out"
 	BPFProgOnKfreeSkb          = "on_kfree_skb"
 	BPFProgOnNetDevQueue       = "on_net_dev_queue"
 	BPFProgOnNetifReceiveSkb   = "on_netif_receive_skb"
 	BPFProgOnTaskFile          = "on_task_file"
 	BPFProgOnTcpRcvSpaceAdjust = "on_tcp_rcv_space_adjust"
+	BPFProgOnTcpV4Rcv          = "on_tcp_v4_rcv"
+	BPFProgOnTcpV6Rcv          = "on_tcp_v6_rcv"
 	BPFVarAllSegments          = "all_segments"
 	BPFVarBtfEventKind         = "btf_event_kind"
 	BPFVarBtfEventNote         = "btf_event_note"
@@ -187,12 +197,19 @@ type BPFSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type BPFProgramSpecs struct {
+	OnInetCskAccept2    *ebpf.ProgramSpec `ebpf:"on_inet_csk_accept_2"`
+	OnInetCskAccept4    *ebpf.ProgramSpec `ebpf:"on_inet_csk_accept_4"`
 	OnInetSockSetState  *ebpf.ProgramSpec `ebpf:"on_inet_sock_set_state"`
+	OnInetTwskKill      *ebpf.ProgramSpec `ebpf:"on_inet_twsk_kill"`
+	OnIp6Xmit           *ebpf.ProgramSpec `ebpf:"on_ip6_xmit"`
+	OnIpLocalOut        *ebpf.ProgramSpec `ebpf:"on_ip_local_out"`
 	OnKfreeSkb          *ebpf.ProgramSpec `ebpf:"on_kfree_skb"`
 	OnNetDevQueue       *ebpf.ProgramSpec `ebpf:"on_net_dev_queue"`
 	OnNetifReceiveSkb   *ebpf.ProgramSpec `ebpf:"on_netif_receive_skb"`
 	OnTaskFile          *ebpf.ProgramSpec `ebpf:"on_task_file"`
 	OnTcpRcvSpaceAdjust *ebpf.ProgramSpec `ebpf:"on_tcp_rcv_space_adjust"`
+	OnTcpV4Rcv          *ebpf.ProgramSpec `ebpf:"on_tcp_v4_rcv"`
+	OnTcpV6Rcv          *ebpf.ProgramSpec `ebpf:"on_tcp_v6_rcv"`
 }
 
 // BPFMapSpecs contains maps before they are loaded into the kernel.
@@ -304,22 +321,36 @@ type BPFVariables struct {
 //
 // It can be passed to LoadBPFObjects or ebpf.CollectionSpec.LoadAndAssign.
 type BPFPrograms struct {
+	OnInetCskAccept2    *ebpf.Program `ebpf:"on_inet_csk_accept_2"`
+	OnInetCskAccept4    *ebpf.Program `ebpf:"on_inet_csk_accept_4"`
 	OnInetSockSetState  *ebpf.Program `ebpf:"on_inet_sock_set_state"`
+	OnInetTwskKill      *ebpf.Program `ebpf:"on_inet_twsk_kill"`
+	OnIp6Xmit           *ebpf.Program `ebpf:"on_ip6_xmit"`
+	OnIpLocalOut        *ebpf.Program `ebpf:"on_ip_local_out"`
 	OnKfreeSkb          *ebpf.Program `ebpf:"on_kfree_skb"`
 	OnNetDevQueue       *ebpf.Program `ebpf:"on_net_dev_queue"`
 	OnNetifReceiveSkb   *ebpf.Program `ebpf:"on_netif_receive_skb"`
 	OnTaskFile          *ebpf.Program `ebpf:"on_task_file"`
 	OnTcpRcvSpaceAdjust *ebpf.Program `ebpf:"on_tcp_rcv_space_adjust"`
+	OnTcpV4Rcv          *ebpf.Program `ebpf:"on_tcp_v4_rcv"`
+	OnTcpV6Rcv          *ebpf.Program `ebpf:"on_tcp_v6_rcv"`
 }
 
 func (p *BPFPrograms) Close() error {
 	return _BPFClose(
+		p.OnInetCskAccept2,
+		p.OnInetCskAccept4,
 		p.OnInetSockSetState,
+		p.OnInetTwskKill,
+		p.OnIp6Xmit,
+		p.OnIpLocalOut,
 		p.OnKfreeSkb,
 		p.OnNetDevQueue,
 		p.OnNetifReceiveSkb,
 		p.OnTaskFile,
 		p.OnTcpRcvSpaceAdjust,
+		p.OnTcpV4Rcv,
+		p.OnTcpV6Rcv,
 	)
 }
 

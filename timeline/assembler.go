@@ -11,6 +11,8 @@ import (
 const (
 	// timeWaitLen is TCP_TIMEWAIT_LEN, what Linux takes 2MSL for.
 	timeWaitLen = uint64(60 * time.Second)
+	// timerSlack: a timer may seem to be early by a jiffy, since jiffies round.
+	timerSlack = uint64(100 * time.Millisecond)
 	// finTimeout is net.ipv4.tcp_fin_timeout's default: an orphan's stay in FIN_WAIT2.
 	finTimeout = uint64(60 * time.Second)
 	// settle: after CLOSE the reset that goes with it, or an event of another CPU, is still to come.
@@ -117,6 +119,13 @@ func (a *Assembler) Add(e *events.Event) []Update {
 		}
 	case events.KindSnapshot:
 		a.snapshot(e)
+	case events.KindAccept:
+		if t := a.find(e); t != nil {
+			t.setOwner(e)
+			t.track.acceptedAt = e.Time()
+		}
+	case events.KindTimeWaitEnd:
+		a.smallSocketGone(e)
 	}
 	return a.updates
 }
@@ -194,9 +203,7 @@ func (a *Assembler) advance(now uint64) {
 		a.write(t)
 	}
 	for t, ok := a.orphans.due(now); ok; t, ok = a.orphans.due(now) {
-		t.track.orphanExpired = true
-		a.setState(t, t.track.due, events.Close, nil)
-		a.close(t, t.track.due)
+		a.orphanGone(t, t.track.due)
 	}
 	for w, ok := a.expiring.due(now); ok; w, ok = a.expiring.due(now) {
 		if a.waits[w.tuple] == w {

@@ -132,6 +132,9 @@ func (t *Timeline) concludeHandshake(s *summary) {
 	case RoleServer:
 		if s.ack != nil && s.ack.Dir == Rx {
 			h.DurationNS = since(s.synRx, s.ack)
+			if t.track.acceptedAt != 0 && s.ack != nil && t.track.acceptedAt >= s.ack.Time {
+				h.AcceptWaitNS = Some(t.track.acceptedAt - s.ack.Time)
+			}
 		}
 	}
 	h.Outcome = t.outcome(s, begun)

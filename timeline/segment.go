@@ -98,7 +98,7 @@ func (a *Assembler) owner(e *events.Event, dir Dir) *Timeline {
 	if t != nil {
 		if !t.track.bound || (t.track.tuple != *tuple && !t.track.hasAlias) {
 			a.bind(t, tuple)
-			a.endWaitByReuse(tuple, e.Time())
+			a.endWaitEarly(tuple, e.Time())
 		}
 		return t
 	}
@@ -112,7 +112,7 @@ func (a *Assembler) owner(e *events.Event, dir Dir) *Timeline {
 			a.afterwards(w, e, dir)
 			return nil
 		}
-		a.endWaitByReuse(tuple, e.Time())
+		a.endWaitEarly(tuple, e.Time())
 	}
 	switch {
 	case opens && dir == Rx:
@@ -266,10 +266,11 @@ func (a *Assembler) reuse(t *Timeline) {
 		a.write(old)
 		return
 	}
-	a.endWaitByReuse(&t.track.tuple, t.Start)
+	a.endWaitEarly(&t.track.tuple, t.Start)
 }
 
-func (a *Assembler) endWaitByReuse(tuple *events.Tuple, at uint64) {
+// endWaitEarly ends a remembered TIME_WAIT before its timer does.
+func (a *Assembler) endWaitEarly(tuple *events.Tuple, at uint64) {
 	if w := a.waits[*tuple]; w != nil {
 		t := a.wake(w)
 		a.endWait(w, t, at)

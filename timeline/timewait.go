@@ -49,6 +49,34 @@ func (a *Assembler) endTimeWait(t *Timeline, at uint64) {
 	t.End = Some(at)
 }
 
+// smallSocketGone: the kernel has taken down what stood for the connection in TIME_WAIT, or for an
+// orphan in FIN_WAIT2.
+func (a *Assembler) smallSocketGone(e *events.Event) {
+	now, tuple := e.Time(), e.Tuple()
+	t, w := a.byTuple[*tuple], a.waits[*tuple]
+	switch {
+	case t != nil && t.track.replacesID != 0:
+		a.reuse(t)
+	case t != nil && t.State == events.TimeWait:
+		a.endTimeWait(t, now)
+		a.schedule(&a.settling, t, now+settle)
+	case t != nil && t.track.orphanFinWait2:
+		a.orphanGone(t, now)
+	case w != nil && now+timerSlack < w.expires:
+		a.endWaitEarly(tuple, now)
+	case w != nil:
+		delete(a.waits, *tuple)
+	}
+}
+
+// orphanGone: the peer's FIN never came.
+func (a *Assembler) orphanGone(t *Timeline, at uint64) {
+	t.track.orphanFinWait2 = false
+	t.track.orphanExpired = true
+	a.setState(t, at, events.Close, nil)
+	a.close(t, at)
+}
+
 // rearmTimeWait: a FIN that comes again starts 2MSL anew (tcp_timewait_state_process).
 func (a *Assembler) rearmTimeWait(t *Timeline, now uint64) {
 	t.track.timeWaitEnd = now + timeWaitLen

@@ -24,6 +24,7 @@ type tracking struct {
 
 	local, remote half
 
+	acceptedAt                 uint64 // when accept() took it, 0 not known
 	timeWaitStart, timeWaitEnd uint64
 	orphanFinWait2             bool
 	orphanExpired              bool
@@ -87,10 +88,13 @@ func (t *Timeline) setOwner(e *events.Event) {
 	if source == events.SourceUnknown {
 		return
 	}
-	// Who listens, or merely has the socket in its file table, gives way to who uses it.
-	if t.Process.Source != events.SourceUnknown &&
-		(t.Process.Source > events.SourceSnapshot || source <= t.Process.Source) {
+	// Who listens, accepts, or merely has the socket in its file table, gives way to who uses it.
+	if known := t.Process.Source; known != events.SourceUnknown &&
+		(known > events.SourceAccept || source <= known) {
 		return
+	}
+	if t.Process.Source == events.SourceAccept && t.Process.PID == e.PID() {
+		return // it uses what it accepted
 	}
 	t.Process = Process{
 		PID:      e.PID(),

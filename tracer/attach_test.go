@@ -265,7 +265,7 @@ func TestRefusals(t *testing.T) {
 
 // TestTable: each program exists, belongs where the table says, and is of that kind; none is forgotten.
 func TestTable(t *testing.T) {
-	spec, err := gen.LoadBPF()
+	spec, err := embedded()
 	if err != nil {
 		t.Fatal(err)
 	}

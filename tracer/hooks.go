@@ -12,7 +12,9 @@ const (
 	Kprobe     Kind = "kprobe"
 	Kretprobe  Kind = "kretprobe"
 	Tracepoint Kind = "tracepoint" // with BTF arguments (tp_btf)
-	Iterator   Kind = "iterator"
+	// RawTracepoint is the same without, for kernels that have no BTF of their own.
+	RawTracepoint Kind = "raw tracepoint"
+	Iterator      Kind = "iterator"
 )
 
 // Mode is the kind that --attach asks for to get this one.
@@ -22,6 +24,8 @@ func (k Kind) Mode() Kind {
 		return Fentry
 	case Kretprobe:
 		return Kprobe
+	case RawTracepoint:
+		return Tracepoint
 	}
 	return k
 }
@@ -65,37 +69,76 @@ var hooks = []hook{
 		ways:    []way{{{Tracepoint, "kfree_skb", gen.BPFProgOnKfreeSkb}}},
 	},
 	{
+		fact:    "TIME_WAIT's end",
+		absence: "TIME_WAIT is taken to last 60 s, unless a reuse or a reset ends it",
+		ways: []way{{
+			{Fentry, "inet_twsk_kill", gen.BPFProgOnInetTwskKill},
+			{Kprobe, "inet_twsk_kill", gen.CopyingProgKprobeInetTwskKill},
+		}},
+	},
+	{
 		fact:    "reading process",
 		absence: "a socket that was handed on keeps its first owner until the new one writes or closes",
-		ways:    []way{{{Tracepoint, "tcp_rcv_space_adjust", gen.BPFProgOnTcpRcvSpaceAdjust}}},
+		ways: []way{{
+			{Tracepoint, "tcp_rcv_space_adjust", gen.BPFProgOnTcpRcvSpaceAdjust},
+			{RawTracepoint, "tcp_rcv_space_adjust", gen.CopyingProgRawTcpRcvSpaceAdjust},
+		}},
 	},
 	{
 		fact:    "accept()",
 		absence: "accept_wait_ns is null; an accepted connection is the listener's until a process uses it",
-	},
-	{
-		fact:    "TIME_WAIT's end",
-		absence: "TIME_WAIT is taken to last 60 s, unless a reuse or a reset ends it",
+		ways: []way{{
+			// The one with 4 arguments first: where there are 2, the verifier refuses it. The other
+			// way round the third would pass for what the function returns.
+			{Fexit, "inet_csk_accept", gen.BPFProgOnInetCskAccept4},
+			{Fexit, "inet_csk_accept", gen.BPFProgOnInetCskAccept2},
+			{Kretprobe, "inet_csk_accept", gen.CopyingProgKretprobeInetCskAccept},
+		}},
 	},
 	{
 		fact:     "state changes",
 		absence:  "no timelines",
 		required: true,
-		ways:     []way{{{Tracepoint, "inet_sock_set_state", gen.BPFProgOnInetSockSetState}}},
+		ways: []way{{
+			{Tracepoint, "inet_sock_set_state", gen.BPFProgOnInetSockSetState},
+			{RawTracepoint, "inet_sock_set_state", gen.CopyingProgRawInetSockSetState},
+		}},
 	},
 	{
 		fact:     "segments sent",
 		absence:  "no timelines",
 		required: true,
 		segments: true,
-		ways:     []way{{{Tracepoint, "net_dev_queue", gen.BPFProgOnNetDevQueue}}},
+		ways: []way{
+			{
+				{Fentry, "__ip_local_out", gen.BPFProgOnIpLocalOut},
+				{Kprobe, "__ip_local_out", gen.CopyingProgKprobeIpLocalOut},
+				{Fentry, "ip6_xmit", gen.BPFProgOnIp6Xmit},
+				{Kprobe, "ip6_xmit", gen.CopyingProgKprobeIp6Xmit},
+			},
+			{
+				{Tracepoint, "net_dev_queue", gen.BPFProgOnNetDevQueue},
+				{RawTracepoint, "net_dev_queue", gen.CopyingProgRawNetDevQueue},
+			},
+		},
 	},
 	{
 		fact:     "segments received",
 		absence:  "no timelines",
 		required: true,
 		segments: true,
-		ways:     []way{{{Tracepoint, "netif_receive_skb", gen.BPFProgOnNetifReceiveSkb}}},
+		ways: []way{
+			{
+				{Fentry, "tcp_v4_rcv", gen.BPFProgOnTcpV4Rcv},
+				{Kprobe, "tcp_v4_rcv", gen.CopyingProgKprobeTcpV4Rcv},
+				{Fentry, "tcp_v6_rcv", gen.BPFProgOnTcpV6Rcv},
+				{Kprobe, "tcp_v6_rcv", gen.CopyingProgKprobeTcpV6Rcv},
+			},
+			{
+				{Tracepoint, "netif_receive_skb", gen.BPFProgOnNetifReceiveSkb},
+				{RawTracepoint, "netif_receive_skb", gen.CopyingProgRawNetifReceiveSkb},
+			},
+		},
 	},
 	{
 		fact:    "earlier sockets",

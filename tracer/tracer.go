@@ -89,11 +89,25 @@ func prepare(opts Options, table []hook) (*Tracer, error) {
 	if err != nil {
 		return nil, err
 	}
-	spec, err := gen.LoadBPF()
+	spec, err := embedded()
 	if err != nil {
 		return nil, fmt.Errorf("read the embedded programs: %w", err)
 	}
 	return prepareSpec(spec, kernel, opts, table)
+}
+
+// embedded are the programs of both objects, on the maps and variables that they share.
+func embedded() (*ebpf.CollectionSpec, error) {
+	spec, err := gen.LoadBPF()
+	if err != nil {
+		return nil, err
+	}
+	copying, err := gen.LoadCopying()
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(spec.Programs, copying.Programs)
+	return spec, nil
 }
 
 func prepareSpec(spec *ebpf.CollectionSpec, kernel *btf.Spec, opts Options, table []hook) (*Tracer, error) {
@@ -204,6 +218,8 @@ func (p program) attach(loaded *ebpf.Program) (io.Closer, error) {
 		return closer(link.Kprobe(p.symbol, loaded, nil))
 	case Kretprobe:
 		return closer(link.Kretprobe(p.symbol, loaded, nil))
+	case RawTracepoint:
+		return closer(link.AttachRawTracepoint(link.RawTracepointOptions{Name: p.symbol, Program: loaded}))
 	case Iterator:
 		return closer(link.AttachIter(link.IterOptions{Program: loaded}))
 	}

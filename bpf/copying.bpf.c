@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/*
+ * Table of contents, continued: the hooks whose arguments come without types, so that what
+ * they point to must be copied. They serve kernels that lack the better ones of tcptrace.bpf.c,
+ * and call the same handlers on the same maps.
+ */
+#define COPYING
+#include "handlers.h"
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+SEC("kprobe/__ip_local_out")
+int BPF_KPROBE(kprobe_ip_local_out, struct net *net, struct sock *sk, struct sk_buff *skb)
+{
+	return tracing ? transmit_ipv4(net, skb) : 0;
+}
+
+SEC("kprobe/ip6_xmit")
+int BPF_KPROBE(kprobe_ip6_xmit, struct sock *sk, struct sk_buff *skb, struct flowi6 *fl6)
+{
+	return tracing ? transmit_ipv6(sk, skb, fl6) : 0;
+}
+
+SEC("kprobe/tcp_v4_rcv")
+int BPF_KPROBE(kprobe_tcp_v4_rcv, struct sk_buff *skb)
+{
+	return tracing ? receive_by_tcp(skb) : 0;
+}
+
+SEC("kprobe/tcp_v6_rcv")
+int BPF_KPROBE(kprobe_tcp_v6_rcv, struct sk_buff *skb)
+{
+	return tracing ? receive_by_tcp(skb) : 0;
+}
+
+SEC("kretprobe/inet_csk_accept")
+int BPF_KRETPROBE(kretprobe_inet_csk_accept, struct sock *sk)
+{
+	return tracing ? accepted(sk) : 0;
+}
+
+SEC("kprobe/inet_twsk_kill")
+int BPF_KPROBE(kprobe_inet_twsk_kill, struct inet_timewait_sock *tw)
+{
+	return tracing ? time_wait_ends(tw) : 0;
+}
+
+/* The tracepoints, for kernels without BTF of their own. */
+SEC("raw_tp/inet_sock_set_state")
+int BPF_PROG(raw_inet_sock_set_state, struct sock *sk, int old_state, int new_state)
+{
+	return tracing ? state(sk, old_state, new_state) : 0;
+}
+
+SEC("raw_tp/net_dev_queue")
+int BPF_PROG(raw_net_dev_queue, struct sk_buff *skb)
+{
+	return tracing ? transmit_at_device(skb) : 0;
+}
+
+SEC("raw_tp/netif_receive_skb")
+int BPF_PROG(raw_netif_receive_skb, struct sk_buff *skb)
+{
+	return tracing ? receive_from_device(skb) : 0;
+}
+
+SEC("raw_tp/tcp_rcv_space_adjust")
+int BPF_PROG(raw_tcp_rcv_space_adjust, struct sock *sk)
+{
+	return tracing ? read_by_current(sk) : 0;
+}
