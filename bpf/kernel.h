@@ -245,7 +245,12 @@ struct bpf_iter__task_file {
  * reads as 0. The others (kprobe, raw_tp) must have it copied.
  */
 #ifdef COPYING
-#define READ(src, ...) BPF_CORE_READ(src, __VA_ARGS__)
+/* From a variable: how src itself comes about is not the kernel's layout. */
+#define READ(src, ...)                                                                             \
+	({                                                                                         \
+		typeof(src) src__ = (src);                                                         \
+		BPF_CORE_READ(src__, __VA_ARGS__);                                                 \
+	})
 #else
 #define READ(src, ...) ___arrow(src, __VA_ARGS__)
 #endif

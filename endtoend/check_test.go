@@ -181,7 +181,7 @@ func TestBTFFile(t *testing.T) {
 		{"ELF without BTF", nil, "/bin/true", "/bin/true has no section .BTF"},
 		{"nothing", nil, "/nonexistent", "open /nonexistent: no such file or directory"},
 		{"no BTF", withoutBTF(), "", "CONFIG_DEBUG_INFO_BTF=y"},
-		{"no BTF but a file", withoutBTF(), ownFile, "the kernel has no BTF of its own, which a file cannot replace here: only kprobes do without"},
+		{"no BTF but a file", withoutBTF(), ownFile, ""},
 		{"no BTF but another's", withoutBTF(), otherFile, "holds no types of a kernel"},
 		{"no BTF but a piece", withoutBTF(), write("piece", own[:100]), "holds no types of a kernel"},
 		{"no BTF but a program's", withoutBTF(), "../gen/bpf_x86_bpfel.o", "holds no types of a kernel"},
@@ -197,17 +197,50 @@ func TestBTFFile(t *testing.T) {
 			case c.want == "" && !r.Possible:
 				t.Errorf("error %s", *r.Error)
 			case c.want == "":
-			case r.Error == nil && c.name == "no BTF but a file":
-				// By kprobes it is possible; what takes BTF says so.
-				text, _ := json.Marshal(r)
-				if !strings.Contains(string(text), c.want) {
-					t.Errorf("nothing says %q: %s", c.want, text)
-				}
 			case r.Error == nil || !strings.Contains(*r.Error, c.want):
 				t.Errorf("error %v, want %q", deref(r.Error), c.want)
 			}
 		})
 	}
+}
+
+// TestWithoutBTF: a file with the kernel's types does where the kernel has none of its own. What it
+// cannot make up for is said.
+func TestWithoutBTF(t *testing.T) {
+	lab.Need(t, "unshare", "mount", "ip", "tcpdump", "tshark")
+	for _, sc := range scenarios[:1] {
+		for _, family := range families {
+			t.Run(sc.name+"-"+family, func(t *testing.T) {
+				t.Parallel()
+				n := lab.Cable(t)
+				e := newEnvBy(t, n, family, withoutBTF(), "--btf", ownBTF(t), "-N", n.Client.Path(), "-N", n.Server.Path())
+				sc.run(e)
+				e.rest()
+				sc.want.check(t, e, e.finish())
+			})
+		}
+	}
+	r, _ := checkJSON(t, withoutBTF(), "--btf", ownBTF(t))
+	const why = "the kernel has no BTF of its own, which a file cannot replace here"
+	for _, f := range r.Facts {
+		if f.Fact == "dropped segments" && !strings.Contains(f.Refused[0].Why, why) {
+			t.Errorf("%s: %q, want %q", f.Fact, f.Refused[0].Why, why)
+		}
+	}
+}
+
+// ownBTF is a copy of the kernel's.
+func ownBTF(t *testing.T) string {
+	t.Helper()
+	own, err := os.ReadFile("/sys/kernel/btf/vmlinux")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "vmlinux.btf")
+	if err := os.WriteFile(path, own, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // metaReport is what tests read of --meta.

@@ -52,6 +52,12 @@ var families = []string{"v4", "v6", "mapped"}
 
 func newEnv(t *testing.T, n *lab.Network, family string, tracerArgs ...string) *env {
 	t.Helper()
+	return newEnvBy(t, n, family, nil, tracerArgs...)
+}
+
+// newEnvBy has a command start the tracer.
+func newEnvBy(t *testing.T, n *lab.Network, family string, by []string, tracerArgs ...string) *env {
+	t.Helper()
 	e := &env{t: t, net: n, family: family, client: n.Client4, server: n.Server4}
 	if family == "v6" {
 		e.client, e.server = n.Client6, n.Server6
@@ -63,7 +69,7 @@ func newEnv(t *testing.T, n *lab.Network, family string, tracerArgs ...string) *
 	if n.Server != n.Client {
 		e.serverCapture = n.Server.StartCapture(n.ServerDev)
 	}
-	e.tracer = lab.StartTracer(t, tracerArgs...)
+	e.tracer = lab.StartTracerBy(t, by, tracerArgs...)
 	return e
 }
 

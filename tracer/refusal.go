@@ -23,8 +23,8 @@ func why(p program, err error, r *Report) string {
 	loading := errors.As(err, &load)
 	mode := p.kind.Mode()
 	switch {
-	case !r.BTF && mode != Kprobe:
-		return "the kernel has no BTF of its own, which a file cannot replace here: only kprobes do without"
+	case !r.BTF && mode != Kprobe && p.kind != RawTracepoint:
+		return "the kernel has no BTF of its own, which a file cannot replace here: only kprobes and raw tracepoints do without"
 	case VerifierLog(err) != "":
 		return "the kernel's verifier refuses the program" + signature(err)
 	case is(err, unix.EPERM, unix.EACCES) && len(r.Missing) > 0:

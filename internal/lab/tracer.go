@@ -91,6 +91,9 @@ func StartTracerBy(t testing.TB, command []string, args ...string) *Tracer {
 	t.Cleanup(func() {
 		_ = tr.cmd.Process.Kill()
 		<-tr.ended
+		if t.Failed() {
+			t.Logf("the tracer said:\n%s", tr.stderr.String())
+		}
 	})
 	Eventually(t, "the tracer is ready", func() bool {
 		select {
