@@ -3,6 +3,7 @@
 #ifndef TCPTRACE_RECEIVE_H
 #define TCPTRACE_RECEIVE_H
 
+#include "compat.h"
 #include "flow.h"
 #include "transmit.h"
 
@@ -93,11 +94,7 @@ static __always_inline bool routed_here(struct sk_buff *skb, __u8 family)
 {
 	unsigned long dst = READ(skb, _skb_refdst) & SKB_DST_PTRMASK;
 
-	if (!dst)
-		return false;
-	if (family == 4)
-		return BPF_CORE_READ((struct rtable *)dst, rt_type) == RTN_LOCAL;
-	return BPF_CORE_READ((struct rt6_info *)dst, rt6i_flags) & RTF_LOCAL;
+	return dst && ends_here(dst, family);
 }
 
 /* The namespace in which the skb died: output hooks see no device yet. */

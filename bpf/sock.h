@@ -4,6 +4,7 @@
 #define TCPTRACE_SOCK_H
 
 #include "kernel.h" /* first: it has the types */
+#include "compat.h"
 #include "event.h"
 
 static __always_inline void map_ipv4(__u8 *address, __be32 v4)
@@ -29,7 +30,7 @@ static __always_inline void common_tuple(struct sock_common *sk, struct tuple *t
 {
 	t->remote_port = bpf_ntohs(READ(sk, skc_dport));
 	t->netns = READ(sk, skc_net.net, ns.inum);
-	if (READ(sk, skc_family) == AF_INET6) {
+	if (has_ipv6() && READ(sk, skc_family) == AF_INET6) {
 		bpf_core_read(t->local_addr, 16, &sk->skc_v6_rcv_saddr);
 		bpf_core_read(t->remote_addr, 16, &sk->skc_v6_daddr);
 		*family = is_mapped_ipv4(t->remote_addr) ? 4 : 6;

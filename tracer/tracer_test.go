@@ -2,6 +2,7 @@ package tracer
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -328,5 +329,33 @@ func TestContract(t *testing.T) {
 	}
 	if got := spec.Maps[gen.BPFMapPids].MaxEntries; got != MaxPIDs {
 		t.Errorf("pids holds %d, MaxPIDs is %d", got, MaxPIDs)
+	}
+}
+
+// TestWithoutIPv6: what such a kernel's BTF lacks costs no program that serves IPv4.
+func TestWithoutIPv6(t *testing.T) {
+	needBPF(t)
+	raw, err := os.ReadFile(ownBTF)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"skc_v6_daddr", "skc_v6_rcv_saddr", "rt6_info", "rt6i_flags"} {
+		raw = bytes.ReplaceAll(raw, []byte("\x00"+name+"\x00"), []byte("\x00"+strings.Repeat("x", len(name))+"\x00"))
+	}
+	kernel, err := btf.LoadSpecFromReader(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := embedded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, err := prepareSpec(spec, kernel, Options{RingSize: 1 << 16, Flows: 1024}, hooks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	everyFact(t, tr)
+	if err := tr.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * Where kernels differ in what is read here. The loader fills in the answers from the running
+ * kernel's BTF before the verifier looks, for which the other branch is then no code at all.
+ * What differs in a hook's arguments is said where it is hooked (tcptrace.bpf.c), what differs in
+ * there being a hook at all is tracer/hooks.go's to find out.
+ */
+#ifndef TCPTRACE_COMPAT_H
+#define TCPTRACE_COMPAT_H
+
+#include "kernel.h"
+
+/* CONFIG_IPV6: without it a socket has no IPv6 addresses (include/net/sock.h). */
+static __always_inline bool has_ipv6(void)
+{
+	return bpf_core_field_exists(struct sock_common, skc_v6_daddr);
+}
+
+/*
+ * A route of IPv4 and one of IPv6 that ends at this host, include/net/route.h and
+ * include/net/ip6_fib.h. rt6_info is unknown to a kernel without CONFIG_IPV6.
+ */
+static __always_inline bool ends_here(unsigned long dst, __u8 family)
+{
+	if (family == 4)
+		return BPF_CORE_READ((struct rtable *)dst, rt_type) == RTN_LOCAL;
+	return bpf_core_field_exists(struct rt6_info, rt6i_flags) &&
+	       BPF_CORE_READ((struct rt6_info *)dst, rt6i_flags) & RTF_LOCAL;
+}
+
+#endif
