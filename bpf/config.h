@@ -50,7 +50,12 @@ enum verdict {
 
 static __always_inline bool has(const volatile __u64 *set, __u16 number)
 {
-	return set[number / 64] >> (number % 64) & 1;
+	__u32 n = number;
+
+	/* Before 6.3 the verifier forgets the bound of what was spilled: state it where it is used. */
+	barrier_var(n);
+	n &= 0xffff;
+	return set[n / 64] >> (n % 64) & 1;
 }
 
 static __always_inline bool has_address(const __u8 *address)
