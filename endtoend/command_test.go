@@ -2,6 +2,7 @@ package endtoend
 
 import (
 	"bytes"
+	"net/netip"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -105,7 +106,35 @@ func TestSegmentsAll(t *testing.T) {
 		equal(t, "segments received", got[1], want[1])
 		equal(t, "bytes sent", gotBytes[0], wantBytes[0])
 		equal(t, "bytes received", gotBytes[1], wantBytes[1])
+		equal(t, "history", deref(tl.History), zeekHistory(capture, tl.Local.AddrPort()))
 		return
 	}
 	t.Error("no timeline of the client")
+}
+
+// zeekHistory is the history of a connection without losses: each letter once for each side.
+func zeekHistory(capture []lab.Segment, originator netip.AddrPort) string {
+	var letters []byte
+	for _, s := range capture {
+		var c byte
+		switch {
+		case s.Flags&(syn|ack) == syn|ack:
+			c = 'h'
+		case s.Flags&syn != 0:
+			c = 's'
+		case s.Flags&fin != 0:
+			c = 'f'
+		case s.Len > 0:
+			c = 'd'
+		default:
+			c = 'a'
+		}
+		if s.Src == originator {
+			c -= 'a' - 'A'
+		}
+		if !bytes.Contains(letters, []byte{c}) {
+			letters = append(letters, c)
+		}
+	}
+	return string(letters)
 }

@@ -171,6 +171,7 @@ func (a *Assembler) begin() {
 		*t = Timeline{
 			Entries:  t.Entries[:0],
 			Findings: t.Findings[:0],
+			History:  t.History[:0],
 			// A place in a queue from its former life must not count.
 			track: tracking{turn: t.track.turn + 1},
 		}
@@ -275,6 +276,9 @@ func (a *Assembler) evict() {
 // bind makes the tuple t's; whoever had it is finished.
 func (a *Assembler) bind(t *Timeline, tuple *events.Tuple) {
 	if old := a.byTuple[*tuple]; old != nil && old != t {
+		if old.State == events.TimeWait {
+			t.Handshake.ReusedNS = Some(a.now - min(a.now, old.track.timeWaitStart))
+		}
 		a.supersede(old)
 	}
 	if t.track.bound {

@@ -6,6 +6,7 @@ import "tcptrace/events"
 // timeline was written: enough to tell what still happens to it.
 type timeWait struct {
 	id, start     uint64
+	begun         uint64 // when it entered TIME_WAIT
 	tuple         events.Tuple
 	process       Process
 	local, remote waitHalf
@@ -64,7 +65,7 @@ func (a *Assembler) rememberTimeWait(t *Timeline) {
 	}
 	w := &timeWait{
 		id: t.ID, start: t.Start, tuple: t.track.tuple, process: t.Process,
-		expires: t.track.timeWaitEnd,
+		begun: t.track.timeWaitStart, expires: t.track.timeWaitEnd,
 	}
 	w.local.keep(&t.track.local)
 	w.remote.keep(&t.track.remote)
