@@ -4,11 +4,9 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"tcptrace/events"
+	"tcptrace/internal/human"
 	"tcptrace/timeline"
 )
 
@@ -197,7 +195,7 @@ var startFields = []Field{
 	{Path: "handshake.outcome", Kind: Word, Doc: "`established`, `refused`, `timed-out`, `reset`, `unreachable`, `aborted`, `in-progress` or `unobserved`",
 		value: func(b []byte, s *Source) []byte { return append(b, s.Timeline.Handshake.Outcome.String()...) }},
 	{Path: "handshake.errno", Kind: Word, Optional: true, Doc: "name of the error that the kernel gave the socket",
-		value: func(b []byte, s *Source) []byte { return appendErrno(b, s.Timeline.Handshake.Errno) }},
+		value: func(b []byte, s *Source) []byte { return human.AppendErrno(b, s.Timeline.Handshake.Errno) }},
 	{Path: "handshake.duration_ns", Kind: Integer, Optional: true, Doc: "client: SYN sent → SYN-ACK received; server: SYN received → third ACK received; nanoseconds",
 		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Handshake.DurationNS) }},
 	{Path: "handshake.syn_retransmits", Kind: Integer, Doc: "SYNs sent again",
@@ -230,7 +228,7 @@ var endFields = []Field{
 	{Path: "teardown.fin_retransmits", Kind: Integer, Doc: "FINs sent again",
 		value: func(b []byte, s *Source) []byte { return appendUint(b, s.Timeline.Teardown.FINRetransmits) }},
 	{Path: "teardown.errno", Kind: Word, Optional: true, Doc: "name of the error that ended an established connection",
-		value: func(b []byte, s *Source) []byte { return appendErrno(b, s.Timeline.Teardown.Errno) }},
+		value: func(b []byte, s *Source) []byte { return human.AppendErrno(b, s.Timeline.Teardown.Errno) }},
 	{Path: "teardown.reset", Kind: Object, Optional: true, Doc: "the first RST; null where there was none",
 		present: func(s *Source) bool { return s.Timeline.Teardown.ResetBy != timeline.SideUnknown }},
 	{Path: "teardown.reset.by", Kind: Word, Doc: "`local` or `remote`",
@@ -360,17 +358,6 @@ func appendSide(b []byte, s timeline.Side) []byte {
 		return b
 	}
 	return append(b, s.String()...)
-}
-
-// appendErrno appends the error's name, or ERRNO_ and its number where it has none.
-func appendErrno(b []byte, errno uint16) []byte {
-	if errno == 0 {
-		return b
-	}
-	if name := unix.ErrnoName(syscall.Errno(errno)); name != "" {
-		return append(b, name...)
-	}
-	return appendUint(append(b, "ERRNO_"...), errno)
 }
 
 func appendMSS(b []byte, o *events.Options) []byte {

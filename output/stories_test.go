@@ -267,7 +267,7 @@ func stories() []*story {
 		handshake(timeline.HandshakeThreeWay, timeline.OutcomeRefused, 0).
 		toBy(events.SynSent).after(33*us).
 		tx(syn, timeline.StepSYN, 0, 0, 65495).offering(65495, 7).after(11*us).
-		rx(rstACK, timeline.StepRST, 0, 1, 0).after(5 * us).
+		rx(rstACK, timeline.StepRST, 0, 1, 0).after(5*us).
 		to(events.Close).end().captured(timeline.ConnREJ, "Sr", 37)
 	e := &s.t.Entries[2] // who has no socket has no sequence number either
 	e.Seq, e.SeqRel = 0, timeline.Maybe[uint32]{}
