@@ -350,6 +350,7 @@ func (a *Assembler) write(t *Timeline) {
 		a.stats.Timelines--
 		return
 	}
+	t.WrittenAt = a.now
 	t.conclude()
 	a.stats.Written++
 	a.updates = append(a.updates, Update{Kind: UpdateEnd, Timeline: t})

@@ -37,8 +37,10 @@ type Timeline struct {
 	ClosedBy Closer
 	Start    uint64
 	// End is known once the timeline has ended (for TIME_WAIT: when that ran out).
-	End   Maybe[uint64]
-	State events.State
+	End Maybe[uint64]
+	// WrittenAt is how far it was watched: when it was told, as ended or open.
+	WrittenAt uint64
+	State     events.State
 	// Complete is false where the start was not seen or an event was lost.
 	Complete bool
 	// LostEvents counts this endpoint's events that found the ring full.

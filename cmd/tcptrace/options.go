@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"tcptrace/finding"
 	"tcptrace/output"
 	"tcptrace/timeline"
 	"tcptrace/tracer"
@@ -34,6 +35,7 @@ type options struct {
 	duration  time.Duration
 	linger    time.Duration
 	timeWait  bool
+	closeWait time.Duration
 	maxLive   int
 	readyFile string
 	record    string
@@ -101,6 +103,7 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.DurationVar(&o.duration, "duration", 0, "stop after this `TIME`, such as 10s")
 	f.DurationVar(&o.linger, "linger", time.Second, "write a connection this `TIME` after it entered TIME_WAIT")
 	f.BoolVar(&o.timeWait, "time-wait", false, "write it only when TIME_WAIT has ended")
+	f.DurationVar(&o.closeWait, "close-wait", finding.DefaultCloseWait, "find fault with an application that stays in CLOSE_WAIT this `TIME`")
 	f.IntVar(&o.maxLive, "max-timelines", timeline.DefaultMaxLive, "keep at most `N` connections in memory")
 
 	f.StringVar(&raw.attach, "attach", "auto", "`HOW` to attach: auto or tracepoint")
@@ -237,8 +240,8 @@ func (o *options) checkLimits(f *pflag.FlagSet, raw *rawFlags) (err error) {
 	for _, d := range []struct {
 		flag  string
 		value time.Duration
-	}{{"duration", o.duration}, {"linger", o.linger}} {
-		if d.value < 0 || d.flag == "duration" && f.Changed(d.flag) && d.value == 0 {
+	}{{"duration", o.duration}, {"linger", o.linger}, {"close-wait", o.closeWait}} {
+		if d.value < 0 || d.flag != "linger" && f.Changed(d.flag) && d.value == 0 {
 			return usagef("--%s %s: not a positive time", d.flag, d.value)
 		}
 	}

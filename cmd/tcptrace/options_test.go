@@ -48,7 +48,7 @@ func TestOptions(t *testing.T) {
 		{"--ring-size 64K --max-timelines 7 --attach tracepoint", func(o *options) { o.ringSize, o.maxLive = 64<<10, 7 }},
 		{"--ready-file r --record f", func(o *options) { o.readyFile, o.record = "r", "f" }},
 	} {
-		want := &options{ringSize: 16 << 20, format: "text", linger: time.Second, maxLive: 65536}
+		want := &options{ringSize: 16 << 20, format: "text", linger: time.Second, closeWait: 10 * time.Second, maxLive: 65536}
 		c.want(want)
 		got, err := parseOptions(strings.Fields(c.args))
 		if err != nil {
@@ -86,6 +86,7 @@ func TestWrongUsage(t *testing.T) {
 		{"--ring-size big", "--ring-size big: not a power of two"},
 		{"--duration 0s", "--duration 0s: not a positive time"},
 		{"--duration soon", "soon"},
+		{"--close-wait 0s", "--close-wait 0s: not a positive time"},
 		{"--linger -1s", "--linger -1s: not a positive time"},
 		{"-c 0", "-c 0: not a number from 1"},
 		{"--max-timelines 0", "--max-timelines 0: not a number from 1"},

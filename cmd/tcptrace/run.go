@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"tcptrace/events"
+	"tcptrace/finding"
 	"tcptrace/output"
 	"tcptrace/timeline"
 	"tcptrace/tracer"
 )
 
 // run traces until ctx is done, or for as long or as much as the options say:
-// hooks → ring → events → timelines → output.
+// hooks → ring → events → timelines → findings → output.
 func run(ctx context.Context, o *options, stdout, stderr io.Writer) (err error) {
 	if err := removeOld(o.readyFile); err != nil {
 		return err
@@ -92,6 +93,7 @@ type pipeline struct {
 	o        *options
 	tracer   *tracer.Tracer // nil for a replay
 	assemble *timeline.Assembler
+	find     *finding.Finder
 	out      output.Writer
 	record   *recordFile
 	stderr   io.Writer
@@ -116,6 +118,7 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 		reasons := t.DropReasons()
 		opts.DropReason = func(r uint32) string { return reasons[r] }
 	}
+	p.find = finding.New(finding.Options{DropReason: opts.DropReason, CloseWait: o.closeWait})
 	p.assemble = timeline.New(timeline.Options{
 		Linger:        uint64(o.linger),
 		WholeTimeWait: o.timeWait,
@@ -160,6 +163,9 @@ func (p *pipeline) Quiet(now uint64) error {
 
 func (p *pipeline) write(updates []timeline.Update) error {
 	for i := range updates {
+		if updates[i].Kind == timeline.UpdateEnd {
+			p.find.Find(updates[i].Timeline)
+		}
 		if err := p.out.Write(&updates[i]); err != nil {
 			return err
 		}
