@@ -256,6 +256,9 @@ func (e *env) agreeOnTheWhole(name string, end *endpoint) {
 		}
 	}
 	for _, tl := range end.timelines {
+		if plain(&tl) && len(tl.Findings) > 0 {
+			e.t.Errorf("%s: a plain connection, but %+v", name, tl.Findings)
+		}
 		if len(of) == 0 {
 			equal(e.t, name+"'s completeness is known", tl.Completeness != nil, false)
 			continue
@@ -270,6 +273,18 @@ func (e *env) agreeOnTheWhole(name string, end *endpoint) {
 			equal(e.t, name+"'s completeness", *tl.Completeness, of[0].Completeness)
 		}
 	}
+}
+
+// plain tells a connection that was opened, carried data and was closed in order, all at once.
+func plain(tl *lab.Timeline) bool {
+	for _, entry := range tl.Timeline {
+		if entry.Type == "drop" || entry.Type == "gap" || entry.Step == "rst" || entry.Retransmit {
+			return false
+		}
+	}
+	c := &tl.Traffic
+	return tl.Complete && tl.Handshake.ReusedTimeWaitNS == nil && c.TxBytes != nil && *c.TxBytes+*c.RxBytes > 0 && *c.Retransmits == 0 &&
+		(tl.State == "TIME_WAIT" || tl.State == "CLOSE")
 }
 
 // states is the way through the states that a timeline tells, "CLOSE SYN_SENT …". It fails the

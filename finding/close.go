@@ -190,7 +190,7 @@ func (f *Finder) unanswered() {
 		}
 	case events.FinWait2:
 		if since := f.entered(events.FinWait2); t.Teardown.Orphan && waited-min(waited, since) >= second {
-			f.add("fin-wait2-orphan", "the application has closed, the FIN was acknowledged at %s, and the other end has not closed in the %s since.",
+			f.add("fin-wait2-orphan", "The application has closed, the FIN was acknowledged at %s, and the other end has not closed in the %s since.",
 				f.at(since), span(waited-since))
 			return
 		}

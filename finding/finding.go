@@ -184,19 +184,27 @@ func (f *Finder) times(dir timeline.Dir, step timeline.Step) string {
 	return "at " + list(all)
 }
 
-// dropped tells of the local drops of a part: "; 1 was dropped here on its way in (NETFILTER_DROP)".
+// dropped tells of the local drops of a part: "; 1 of them was dropped here on the way in (NETFILTER_DROP)".
 func (f *Finder) dropped(dir timeline.Dir, step timeline.Step) string {
-	n, reason := 0, uint32(0)
+	n, all, reason := 0, 0, uint32(0)
 	for i := range f.t.Entries {
 		e := &f.t.Entries[i]
-		if e.Type == timeline.EntryDrop && e.Dir == dir && e.Step == step {
+		if e.Dir != dir || e.Step != step {
+			continue
+		}
+		all++
+		if e.Type == timeline.EntryDrop {
 			n, reason = n+1, e.DropReason
 		}
 	}
-	if n == 0 {
+	which := fmt.Sprintf("%d of them %s", n, plural(n, "was", "were"))
+	switch {
+	case n == 0:
 		return ""
+	case n == all:
+		which = plural(n, "it was", "all were")
 	}
-	return fmt.Sprintf("; %d of them %s dropped here on the way %s (%s)", n, plural(n, "was", "were"), inOut(dir), f.reason(reason))
+	return fmt.Sprintf("; %s dropped here on the way %s (%s)", which, inOut(dir), f.reason(reason))
 }
 
 // reason is the kernel's word for a drop.

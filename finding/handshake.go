@@ -47,11 +47,17 @@ func (f *Finder) clientFailed() {
 	took := span(t.End.Value - min(t.End.Value, t.Start))
 	switch {
 	case s.synack[rx].n > 0 && s.rst != nil && s.synack[rx].drops == 0:
-		f.add("handshake-reset", "%s after the SYN-ACK of %s, in %s: the connection was never established.",
-			whoseRST(s.rst.Dir), remote, s.beforeRST)
+		f.add("handshake-reset", "%s after the SYN-ACK of %s%s: the connection was never established.",
+			whoseRST(s.rst.Dir), remote, f.nobody())
 	case t.Handshake.Outcome == timeline.OutcomeRefused && s.rst != nil:
 		f.add("connect-refused", "%s answered the SYN with an RST after %s: nothing listens on port %d there, or a firewall rejects it%s.",
 			remote, f.answerTime(), remote.Port(), errno(t.Handshake.Errno))
+	case t.Handshake.Outcome == timeline.OutcomeUnreachable && syns.n == 0:
+		f.add("connect-unreachable", "%s could not be reached%s: no SYN left in %s, as the next hop's link-layer address was not found.",
+			remote, errno(t.Handshake.Errno), took)
+	case t.Handshake.Outcome == timeline.OutcomeUnreachable:
+		f.add("connect-unreachable", "%s could not be reached%s: %s sent, %s%s; the error came after %s.",
+			remote, errno(t.Handshake.Errno), wereSent(syns.n, "SYN"), f.times(tx, timeline.StepSYN), f.dropped(tx, timeline.StepSYN), took)
 	case syns.drops > 0 && syns.drops == syns.n:
 		f.add("connect-dropped-here", "This host itself dropped %s to %s on the way out (%s), %s: the connection failed after %s%s.",
 			allOf(syns.n, "SYN"), remote, f.reason(syns.first.DropReason), f.times(tx, timeline.StepSYN), took, errno(t.Handshake.Errno))
@@ -61,12 +67,6 @@ func (f *Finder) clientFailed() {
 			f.times(rx, timeline.StepSYNACK), took, errno(t.Handshake.Errno))
 	case t.Handshake.Outcome == timeline.OutcomeRefused:
 		f.add("connect-refused", "%s was refused after %s without an RST: an ICMP message said so%s.", remote, took, errno(t.Handshake.Errno))
-	case t.Handshake.Outcome == timeline.OutcomeUnreachable && syns.n == 0:
-		f.add("connect-unreachable", "%s could not be reached%s: no SYN left in %s, as the next hop's link-layer address was not found.",
-			remote, errno(t.Handshake.Errno), took)
-	case t.Handshake.Outcome == timeline.OutcomeUnreachable:
-		f.add("connect-unreachable", "%s could not be reached%s: %s sent, %s; the error came after %s.",
-			remote, errno(t.Handshake.Errno), wereSent(syns.n, "SYN"), f.times(tx, timeline.StepSYN), took)
 	case t.Handshake.Outcome == timeline.OutcomeTimedOut:
 		f.add("connect-no-answer", "%s got no answer from %s, sent %s; after %s the kernel gave up%s.",
 			count(uint64(syns.n), "SYN"), remote, f.times(tx, timeline.StepSYN), took, errno(t.Handshake.Errno))
@@ -79,6 +79,14 @@ func (f *Finder) clientFailed() {
 		f.add("connect-cancelled", "%s closed the socket, or ended, %s after it began to connect to %s: %s sent, %s, and none was answered%s.",
 			f.process(), took, remote, wereSent(syns.n, "SYN"), f.times(tx, timeline.StepSYN), errno(t.Handshake.Errno))
 	}
+}
+
+// nobody says that no socket was there for the SYN-ACK.
+func (f *Finder) nobody() string {
+	if f.s.last == nil {
+		return ", for which there was no socket any more"
+	}
+	return ", in " + f.s.beforeRST.String()
 }
 
 // answerTime is how long the RST took to come after the last SYN before it.
@@ -263,10 +271,13 @@ func wereDropped(n int) string {
 	return count(uint64(n), "segment") + plural(n, " was", " were")
 }
 
-// allOf is "the SYN" or "all 3 SYNs".
+// allOf is "the SYN", "both SYNs" or "all 3 SYNs".
 func allOf(n int, of string) string {
-	if n == 1 {
+	switch n {
+	case 1:
 		return "the " + of
+	case 2:
+		return "both " + of + "s"
 	}
 	return fmt.Sprintf("all %d %ss", n, of)
 }

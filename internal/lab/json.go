@@ -37,6 +37,7 @@ type Timeline struct {
 		DurationNS        *int64  `json:"duration_ns"`
 		SYNRetransmits    int     `json:"syn_retransmits"`
 		SYNACKRetransmits int     `json:"synack_retransmits"`
+		ReusedTimeWaitNS  *int64  `json:"reused_time_wait_ns"`
 		LocalISN          *uint32 `json:"local_isn"`
 		RemoteISN         *uint32 `json:"remote_isn"`
 	} `json:"handshake"`
