@@ -173,7 +173,7 @@ var findingScenarios = []findingScenario{
 		c.close()
 		s.readEOF()
 		s.close()
-	}, client: "synack-retransmitted", server: "synack-retransmitted segment-dropped-here handshake-slow"},
+	}, client: "synack-retransmitted", server: "segment-dropped-here synack-retransmitted handshake-slow"},
 	{name: "reset by SO_LINGER 0", run: func(e *env) {
 		c, s := e.open()
 		e.exchange(c, s)
@@ -233,7 +233,7 @@ var findingScenarios = []findingScenario{
 		e.net.Server.Drop("input", "tcp dport 8080 tcp flags & (syn|ack|fin|psh|rst) == ack", 1)
 		s.close()
 		c.readEOF()
-	}, client: "late-fin no-data", server: "fin-retransmitted segment-dropped-here no-data"},
+	}, client: "late-fin no-data", server: "segment-dropped-here fin-retransmitted no-data"},
 	{name: "a data segment is lost", run: func(e *env) {
 		c, s := e.open()
 		e.net.Server.Drop("input", "tcp dport 8080 tcp flags & psh == psh", 1)

@@ -21,6 +21,28 @@ func (w *textWriter) closing(t *timeline.Timeline) {
 	s := summary{b: b, item: w.item, wide: w.options.Wide, indent: w.indent, room: w.width}
 	w.summarize(&s, t)
 	w.buf, w.item = append(s.b, '\n'), s.item
+	w.finding(t)
+}
+
+// finding writes the most important of a connection's findings, in words. Notes are
+// left to the formats that tell all: many are of what was intended.
+func (w *textWriter) finding(t *timeline.Timeline) {
+	if len(t.Findings) == 0 || t.Findings[0].Severity == timeline.SeverityNote {
+		return
+	}
+	f := &t.Findings[0]
+	b := append(w.scratch[:0], f.Severity.String()...)
+	if n := len(t.Findings); n > 1 {
+		b = append(appendUint(append(b, " (1 of "...), uint32(n)), ')')
+	}
+	b = append(append(b, ": "...), f.Text...)
+	w.scratch = b
+	w.buf = pad(w.buf, 0, w.indent)
+	width := w.width
+	if w.options.Wide {
+		width = 0
+	}
+	w.buf = append(appendWrapped(w.buf, string(b), w.indent, w.indent, width), '\n')
 }
 
 // appendEnding appends how a connection ended, the side that began it first.

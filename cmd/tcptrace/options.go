@@ -72,7 +72,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // rawFlags are flags whose words are not checked yet.
 type rawFlags struct {
 	pids, ports, localPorts, remotePorts, addresses, netns []string
-	v4, v6, json, seconds, timeOfDay                       bool
+	v4, v6, json, explain, seconds, timeOfDay              bool
 	format, segments, attach, ringSize                     string
 }
 
@@ -94,6 +94,7 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 
 	f.StringVarP(&raw.format, "output", "o", "text", "`FORMAT` of the output: "+formatNames())
 	f.BoolVarP(&raw.json, "json", "j", false, "short for -o json")
+	f.BoolVar(&raw.explain, "explain", false, "short for -o explain")
 	f.BoolVarP(&raw.seconds, "timestamp", "t", false, "column of seconds since the first event")
 	f.BoolVarP(&raw.timeOfDay, "time", "T", false, "column of the time of day, HH:MM:SS")
 	f.BoolVarP(&o.wide, "wide", "w", false, "show all there is, in more than 80 columns")
@@ -141,8 +142,16 @@ func parseOptions(args []string) (*options, error) {
 		}
 		return nil, usagef("unexpected argument %q: filters are flags, such as -P 443 or -p 1234", f.Arg(0))
 	}
-	if f.Changed("output") && raw.json && raw.format != "json" {
-		return nil, usagef("-j means -o json, but -o says %s: give one of them", raw.format)
+	for _, short := range []struct {
+		flag, format string
+		given        bool
+	}{{"-j", "json", raw.json}, {"--explain", "explain", raw.explain}} {
+		if short.given && f.Changed("output") && raw.format != short.format {
+			return nil, usagef("%s means -o %s, but -o says %s: give one of them", short.flag, short.format, raw.format)
+		}
+	}
+	if raw.json && raw.explain {
+		return nil, usagef("-j and --explain exclude each other: give one of them")
 	}
 	return o, errors.Join(o.checkFilter(raw), o.checkOutput(raw), o.checkLimits(f, raw))
 }
@@ -204,8 +213,11 @@ func (o *options) checkFilter(raw *rawFlags) (err error) {
 
 func (o *options) checkOutput(raw *rawFlags) error {
 	o.format = raw.format
-	if raw.json {
+	switch {
+	case raw.json:
 		o.format = "json"
+	case raw.explain:
+		o.format = "explain"
 	}
 	if !slices.ContainsFunc(output.Formats, func(f output.Format) bool { return f.Name == o.format }) {
 		return usagef("-o %s: no such format; there are: %s", o.format, formatNames())
