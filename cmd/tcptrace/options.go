@@ -36,6 +36,8 @@ type options struct {
 	linger    time.Duration
 	timeWait  bool
 	closeWait time.Duration
+	selected  condition // which timelines are shown; nil: all
+	failIf    condition // which make it fail; nil: none
 	maxLive   int
 	readyFile string
 	record    string
@@ -59,9 +61,12 @@ Examples:
   tcptrace -p 1234 -T              those of process 1234, with the time of day
   tcptrace -D 5432 -a 10.0.0.0/8   to PostgreSQL servers in 10.0.0.0/8
   tcptrace -N /run/netns/blue      in one network namespace
+  tcptrace --failed --reset        only what went wrong, told when it is over
+  tcptrace --explain -p 1234       in prose, step by step
+  tcptrace -P 443 --duration 1m --fail-if 'failed|handshake>50ms'
   tcptrace -j --duration 10s | jq 'select(.handshake.outcome == "refused")'
 
-Exit status: 0 traced, 1 failed, 2 wrong usage.
+Exit status: 0 traced, 1 failed, 2 wrong usage, 3 a connection matched --fail-if.
 `
 
 // usageError is a mistake in the command line: exit status 2.
@@ -73,7 +78,10 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 type rawFlags struct {
 	pids, ports, localPorts, remotePorts, addresses, netns []string
 	v4, v6, json, explain, seconds, timeOfDay              bool
-	format, segments, attach, ringSize                     string
+	format, segments, attach, ringSize, failIf             string
+	failed, reset, retransmits                             bool
+	states                                                 []string
+	minHandshake                                           time.Duration
 }
 
 func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
@@ -91,6 +99,13 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.BoolVarP(&raw.v6, "ipv6", "6", false, "only IPv6 on the wire")
 	f.StringSliceVarP(&raw.netns, "netns", "N", nil, "only in this network `NAMESPACE`: inode number, or path such as /run/netns/blue")
 	f.StringVar(&raw.segments, "segments", "control", "`WHICH` segments to show: control (of handshake and teardown) or all")
+
+	f.BoolVar(&raw.failed, "failed", false, "only connections that were never established")
+	f.BoolVar(&raw.reset, "reset", false, "only those that an RST ended; of --failed, --reset, --retransmits any will do")
+	f.BoolVar(&raw.retransmits, "retransmits", false, "only those with segments that were sent again")
+	f.StringSliceVar(&raw.states, "state", nil, "only those whose last state is one of these `STATES`: CLOSE_WAIT,FIN_WAIT2")
+	f.DurationVar(&raw.minHandshake, "min-handshake", 0, "only those whose handshake took this `TIME` or more, such as 10ms")
+	f.StringVar(&raw.failIf, "fail-if", "", "exit with status 3 if a connection is `WHAT`: 'failed|reset|retransmits|handshake>50ms'")
 
 	f.StringVarP(&raw.format, "output", "o", "text", "`FORMAT` of the output: "+formatNames())
 	f.BoolVarP(&raw.json, "json", "j", false, "short for -o json")
@@ -135,6 +150,15 @@ func parseOptions(args []string) (*options, error) {
 	}
 	if o.help || o.version {
 		return o, nil
+	}
+	var err error
+	if o.selected, err = raw.selection(); err != nil {
+		return nil, err
+	}
+	if f.Changed("fail-if") {
+		if o.failIf, err = parseFailIf(raw.failIf); err != nil {
+			return nil, err
+		}
 	}
 	if f.NArg() > 0 {
 		if f.ArgsLenAtDash() >= 0 {
@@ -252,7 +276,7 @@ func (o *options) checkLimits(f *pflag.FlagSet, raw *rawFlags) (err error) {
 	for _, d := range []struct {
 		flag  string
 		value time.Duration
-	}{{"duration", o.duration}, {"linger", o.linger}, {"close-wait", o.closeWait}} {
+	}{{"duration", o.duration}, {"linger", o.linger}, {"close-wait", o.closeWait}, {"min-handshake", raw.minHandshake}} {
 		if d.value < 0 || d.flag != "linger" && f.Changed(d.flag) && d.value == 0 {
 			return usagef("--%s %s: not a positive time", d.flag, d.value)
 		}

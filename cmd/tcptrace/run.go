@@ -18,10 +18,10 @@ import (
 )
 
 // run traces until ctx is done, or for as long or as much as the options say:
-// hooks → ring → events → timelines → findings → output.
-func run(ctx context.Context, o *options, stdout, stderr io.Writer) (err error) {
+// hooks → ring → events → timelines → findings → output. It tells how many timelines matched --fail-if.
+func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uint64, err error) {
 	if err := removeOld(o.readyFile); err != nil {
-		return err
+		return 0, err
 	}
 	t, err := tracer.Open(tracer.Options{
 		Filter:      o.filter,
@@ -30,22 +30,22 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (err error) 
 		Flows:       2 * o.maxLive,
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
 
 	p, err := newPipeline(o, events.NewClock(time.Now(), tracer.Now()), t, stdout, stderr)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
 
 	if err := t.Snapshot(false); err != nil {
-		return err
+		return 0, err
 	}
 	p.sayStarted(t.Hooks())
 	if err := createReady(o.readyFile); err != nil {
-		return err
+		return 0, err
 	}
 
 	if o.duration > 0 {
@@ -54,19 +54,20 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (err error) 
 		defer cancel()
 	}
 	if err := t.Run(ctx, p); err != nil && !errors.Is(err, errEnough) {
-		return err
+		return 0, err
 	}
 	if err := t.Finish(p); err != nil && !errors.Is(err, errEnough) {
-		return err
+		return 0, err
 	}
-	return p.finish()
+	err = p.finish()
+	return p.matched, err
 }
 
 // replay sends a recording the same way.
-func replay(o *options, stdout, stderr io.Writer) (err error) {
+func replay(o *options, stdout, stderr io.Writer) (matched uint64, err error) {
 	f, err := os.Open(o.replay)
 	if err != nil {
-		return fmt.Errorf("replay: %w", err)
+		return 0, fmt.Errorf("replay: %w", err)
 	}
 	defer f.Close()
 	var p *pipeline
@@ -80,9 +81,10 @@ func replay(o *options, stdout, stderr io.Writer) (err error) {
 		defer func() { err = errors.Join(err, p.close()) }()
 	}
 	if err != nil && !errors.Is(err, errEnough) {
-		return fmt.Errorf("replay %s: %w", o.replay, err)
+		return 0, fmt.Errorf("replay %s: %w", o.replay, err)
 	}
-	return p.finish()
+	err = p.finish()
+	return p.matched, err
 }
 
 // errEnough: as many timelines as were asked for have been written.
@@ -99,6 +101,8 @@ type pipeline struct {
 	stderr   io.Writer
 
 	events     uint64
+	shown      uint64 // timelines written
+	matched    uint64 // by --fail-if
 	last       uint64 // time of the last event
 	finishing  bool
 	told       tracer.Stats // reported as lost
@@ -123,7 +127,7 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 		Linger:        uint64(o.linger),
 		WholeTimeWait: o.timeWait,
 		MaxLive:       o.maxLive,
-		Entries:       o.format == "text",
+		Entries:       o.format == "text" && o.selected == nil,
 	})
 	var err error
 	if o.record != "" {
@@ -163,18 +167,42 @@ func (p *pipeline) Quiet(now uint64) error {
 
 func (p *pipeline) write(updates []timeline.Update) error {
 	for i := range updates {
-		if updates[i].Kind == timeline.UpdateEnd {
-			p.find.Find(updates[i].Timeline)
+		u := &updates[i]
+		if u.Kind == timeline.UpdateEnd {
+			p.find.Find(u.Timeline)
+			if p.o.failIf != nil && p.o.failIf(u.Timeline) {
+				p.matched++
+			}
 		}
-		if err := p.out.Write(&updates[i]); err != nil {
+		if err := p.show(u); err != nil {
 			return err
 		}
 	}
-	if p.o.count > 0 && p.assemble.Stats().Written >= p.o.count && !p.finishing {
+	if p.o.count > 0 && p.shown >= p.o.count && !p.finishing {
 		p.finishing = true
 		return errEnough
 	}
 	return nil
+}
+
+// show writes what is selected. Whether a timeline is can only be said when it is ready: then
+// its entries are told first, as they would have been. An addendum to one that may not have been is left out.
+func (p *pipeline) show(u *timeline.Update) error {
+	if p.o.selected != nil {
+		if u.Kind != timeline.UpdateEnd || !p.o.selected(u.Timeline) {
+			return nil
+		}
+		for i := range u.Timeline.Entries {
+			entry := timeline.Update{Kind: timeline.UpdateEntry, Timeline: u.Timeline, Entry: &u.Timeline.Entries[i]}
+			if err := p.out.Write(&entry); err != nil {
+				return err
+			}
+		}
+	}
+	if u.Kind == timeline.UpdateEnd {
+		p.shown++
+	}
+	return p.out.Write(u)
 }
 
 // finish writes what is still open and says what there was.
@@ -245,6 +273,7 @@ func (p *pipeline) saySummary() {
 		n    uint64
 		what string
 	}{
+		{p.matched, "matched --fail-if"},
 		{s.Evicted, "timelines written early (--max-timelines)"},
 		{s.Forgotten, "TIME_WAITs not watched (--max-timelines)"},
 		{kernel.Unreadable, "segments not readable"},
@@ -255,7 +284,11 @@ func (p *pipeline) saySummary() {
 			fmt.Fprintf(&more, ", %d %s", n.n, n.what)
 		}
 	}
-	fmt.Fprintf(p.stderr, "tcptrace: %d events, %d timelines, %d lost%s\n", p.events, s.Written, kernel.Lost, more.String())
+	shown := ""
+	if p.o.selected != nil {
+		shown = fmt.Sprintf(" (%d shown)", p.shown)
+	}
+	fmt.Fprintf(p.stderr, "tcptrace: %d events, %d timelines%s, %d lost%s\n", p.events, s.Written, shown, kernel.Lost, more.String())
 }
 
 // recordFile is where --record writes to.
