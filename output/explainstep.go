@@ -155,8 +155,8 @@ func (l *teller) segment(e *timeline.Entry) string {
 		}
 		if e.SeqRel.Known {
 			s += fmt.Sprintf("; its FIN takes the number %s+%d", own, e.SeqRel.Value+e.Len)
-			if sent := e.SeqRel.Value + e.Len - 1; sent > 0 {
-				s += ", after " + bytesOf(sent)
+			if sent := l.sent(e); sent > 0 {
+				s += ", after " + string(human.AppendCount(nil, sent, "byte"))
 			}
 		}
 		return l.counted() + s + "."
@@ -173,6 +173,19 @@ func (l *teller) segment(e *timeline.Entry) string {
 		return s + "."
 	}
 	return fmt.Sprintf("%s: %s acknowledged %s.", name(e), from, l.acknowledged(e, other))
+}
+
+// sent is how many bytes came before a FIN. Its number says so but for what goes beyond
+// 32 bits, which the counters must confirm; 0 where that is not known.
+func (l *teller) sent(e *timeline.Entry) uint64 {
+	c := l.t.Traffic.TxBytes
+	if e.Dir == timeline.Rx {
+		c = l.t.Traffic.RxBytes
+	}
+	if !c.Known || uint32(c.Value) != e.SeqRel.Value+e.Len-1 {
+		return 0
+	}
+	return c.Value
 }
 
 // shortestWait is TCP_RTO_MIN: no timer has anything sent again before.

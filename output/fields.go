@@ -260,7 +260,7 @@ var endFields = []Field{
 		}},
 
 	entriesField,
-	{Path: "findings", Kind: Findings, Doc: "what was unusual"},
+	{Path: "findings", Kind: Findings, Doc: "what was unusual, the most important first"},
 }
 
 // FindingFields are those of each of a timeline's findings.

@@ -141,10 +141,15 @@ func FuzzAssembler(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, stream []byte, cap uint16) {
 		a := timeline.New(timeline.Options{Linger: 1e6, Entries: true, MaxLive: int(cap%64) + 1})
-		w, err := output.New("json", output.Options{Out: new(bytes.Buffer)})
-		if err != nil {
-			t.Fatal(err)
+		var writers []output.Writer
+		for _, format := range []string{"json", "explain"} {
+			w, err := output.New(format, output.Options{Out: new(bytes.Buffer)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			writers = append(writers, w)
 		}
+		find := finding.New(finding.Options{})
 		check := func(updates []timeline.Update) {
 			for i := range updates {
 				u := &updates[i]
@@ -155,8 +160,13 @@ func FuzzAssembler(f *testing.F) {
 					}
 					last = entry.Time
 				}
-				if err := w.Write(u); err != nil {
-					t.Fatal(err)
+				if u.Kind == timeline.UpdateEnd {
+					find.Find(u.Timeline)
+				}
+				for _, w := range writers {
+					if err := w.Write(u); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
 			if a.Live() > int(cap%64)+1 {
