@@ -282,7 +282,8 @@ func (a *Assembler) endWaitByReuse(by *Timeline, tuple *events.Tuple, at uint64)
 // replaced is the timeline that t would replace, if it still is in TIME_WAIT and unwritten.
 func (t *Timeline) replaced() *Timeline {
 	old := t.track.replaces
-	if old == nil || old.ID != t.track.replacesID || old.State != events.TimeWait {
+	// live: it may have been written by what fell due with this very event.
+	if old == nil || old.ID != t.track.replacesID || old.State != events.TimeWait || !old.track.live.in {
 		return nil
 	}
 	return old
@@ -304,7 +305,7 @@ func (a *Assembler) giveBack(n *Timeline, e *events.Event, dir Dir) *Timeline {
 	to := old
 	if to == nil {
 		to = a.wake(w)
-	} else {
+	} else if k := &old.track; k.tuple == n.track.tuple || k.hasAlias && k.alias == n.track.tuple {
 		a.byTuple[n.track.tuple] = old
 	}
 	for _, entry := range n.Entries {
