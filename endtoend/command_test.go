@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"tcptrace/internal/lab"
 )
 
@@ -35,6 +37,37 @@ func TestText(t *testing.T) {
 		}
 		rest = rest[at[1]:]
 	}
+}
+
+// TestExplain: prose, of the one connection that was never established.
+func TestExplain(t *testing.T) {
+	n := lab.Cable(t)
+	e := &env{t: t, net: n, family: "v4", client: n.Client4, server: n.Server4}
+	tracer := lab.StartTracer(t, "-N", n.Client.Path(), "-o", "explain", "--failed", "-c", "1")
+	c, s := e.open()
+	c.close()
+	s.readEOF()
+	s.close()
+	refused := e.socketAt(n.Client, e.client, 0)
+	if err := e.connect(refused, e.server, serverPort+1); err != unix.ECONNREFUSED {
+		t.Errorf("connect: %v", err)
+	}
+	text := tracer.Wait()
+	for _, line := range strings.Split(text, "\n") {
+		if len(line) > 80 {
+			t.Errorf("longer than 80 columns: %q", line)
+		}
+	}
+	rest := strings.Join(strings.Fields(text), " ")
+	for _, want := range []string{"the client, at 192.0.2.1:", "with the server at 192.0.2.2:8081", "1/3 SYN: the client chose",
+		"< RST: the server has no socket", "connect() fails with ECONNREFUSED", "Error (connect-refused): ", "Next: "} {
+		_, after, ok := strings.Cut(rest, want)
+		if !ok {
+			t.Fatalf("no %q after what came before it:\n%s", want, text)
+		}
+		rest = after
+	}
+	equal(t, "connections told", strings.Count(text, "Connection "), 1)
 }
 
 // TestHostileName: a process may call itself anything; nothing of it reaches the terminal raw.
