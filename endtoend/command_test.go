@@ -2,10 +2,13 @@ package endtoend
 
 import (
 	"bytes"
+	"net/netip"
 	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"tcptrace/internal/lab"
 )
@@ -34,6 +37,37 @@ func TestText(t *testing.T) {
 		}
 		rest = rest[at[1]:]
 	}
+}
+
+// TestExplain: prose, of the one connection that was never established.
+func TestExplain(t *testing.T) {
+	n := lab.Cable(t)
+	e := &env{t: t, net: n, family: "v4", client: n.Client4, server: n.Server4}
+	tracer := lab.StartTracer(t, "-N", n.Client.Path(), "-o", "explain", "--failed", "-c", "1")
+	c, s := e.open()
+	c.close()
+	s.readEOF()
+	s.close()
+	refused := e.socketAt(n.Client, e.client, 0)
+	if err := e.connect(refused, e.server, serverPort+1); err != unix.ECONNREFUSED {
+		t.Errorf("connect: %v", err)
+	}
+	text := tracer.Wait()
+	for _, line := range strings.Split(text, "\n") {
+		if len(line) > 80 {
+			t.Errorf("longer than 80 columns: %q", line)
+		}
+	}
+	rest := strings.Join(strings.Fields(text), " ")
+	for _, want := range []string{"the client, at 192.0.2.1:", "with the server at 192.0.2.2:8081", "1/3 SYN: the client chose",
+		"< RST: the server has no socket", "connect() fails with ECONNREFUSED", "Error (connect-refused): ", "Next: "} {
+		_, after, ok := strings.Cut(rest, want)
+		if !ok {
+			t.Fatalf("no %q after what came before it:\n%s", want, text)
+		}
+		rest = after
+	}
+	equal(t, "connections told", strings.Count(text, "Connection "), 1)
 }
 
 // TestHostileName: a process may call itself anything; nothing of it reaches the terminal raw.
@@ -105,7 +139,35 @@ func TestSegmentsAll(t *testing.T) {
 		equal(t, "segments received", got[1], want[1])
 		equal(t, "bytes sent", gotBytes[0], wantBytes[0])
 		equal(t, "bytes received", gotBytes[1], wantBytes[1])
+		equal(t, "history", deref(tl.History), zeekHistory(capture, tl.Local.AddrPort()))
 		return
 	}
 	t.Error("no timeline of the client")
+}
+
+// zeekHistory is the history of a connection without losses: each letter once for each side.
+func zeekHistory(capture []lab.Segment, originator netip.AddrPort) string {
+	var letters []byte
+	for _, s := range capture {
+		var c byte
+		switch {
+		case s.Flags&(syn|ack) == syn|ack:
+			c = 'h'
+		case s.Flags&syn != 0:
+			c = 's'
+		case s.Flags&fin != 0:
+			c = 'f'
+		case s.Len > 0:
+			c = 'd'
+		default:
+			c = 'a'
+		}
+		if s.Src == originator {
+			c -= 'a' - 'A'
+		}
+		if !bytes.Contains(letters, []byte{c}) {
+			letters = append(letters, c)
+		}
+	}
+	return string(letters)
 }

@@ -215,6 +215,7 @@ func (r *result) of(local, remote netip.AddrPort) (all []lab.Timeline) {
 // agree compares an endpoint's timelines with its capture, direction by direction.
 func (e *env) agree(name string, end *endpoint, out *lab.Output) {
 	e.t.Helper()
+	e.agreeOnTheWhole(name, end)
 	var got, want [2][]string
 	for _, tl := range end.timelines {
 		entries := tl.Timeline
@@ -249,6 +250,47 @@ func (e *env) agree(name string, end *endpoint, out *lab.Output) {
 				strings.Join(got[i], "\n    "), strings.Join(want[i], "\n    "))
 		}
 	}
+}
+
+// agreeOnTheWhole compares what tshark says of the conversation.
+func (e *env) agreeOnTheWhole(name string, end *endpoint) {
+	e.t.Helper()
+	var of []lab.Segment
+	for _, s := range end.capture {
+		if s.Src == end.local && s.Dst == end.remote || s.Src == end.remote && s.Dst == end.local {
+			of = append(of, s)
+		}
+	}
+	for _, tl := range end.timelines {
+		if plain(&tl) && len(tl.Findings) > 0 {
+			e.t.Errorf("%s: a plain connection, but %+v", name, tl.Findings)
+		}
+		if len(of) == 0 {
+			equal(e.t, name+"'s completeness is known", tl.Completeness != nil, false)
+			continue
+		}
+		equal(e.t, name+"'s community ID", tl.Community, of[0].CommunityID)
+		// tshark may take several connections on the same ports for one conversation.
+		if tl.Complete && len(end.timelines) == 1 {
+			if tl.Completeness == nil || tl.ConnState == nil || tl.History == nil {
+				e.t.Errorf("%s: completeness, conn_state or history is not known", name)
+				continue
+			}
+			equal(e.t, name+"'s completeness", *tl.Completeness, of[0].Completeness)
+		}
+	}
+}
+
+// plain tells a connection that was opened, carried data and was closed in order, all at once.
+func plain(tl *lab.Timeline) bool {
+	for _, entry := range tl.Timeline {
+		if entry.Type == "drop" || entry.Type == "gap" || entry.Step == "rst" || entry.Retransmit {
+			return false
+		}
+	}
+	c := &tl.Traffic
+	return tl.Complete && tl.Handshake.ReusedTimeWaitNS == nil && c.TxBytes != nil && *c.TxBytes+*c.RxBytes > 0 && *c.Retransmits == 0 &&
+		(tl.State == "TIME_WAIT" || tl.State == "CLOSE")
 }
 
 // states is the way through the states that a timeline tells, "CLOSE SYN_SENT …". It fails the

@@ -2,6 +2,7 @@ package endtoend
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,6 +59,8 @@ func TestLossIsTold(t *testing.T) {
 		if !tl.Complete {
 			incomplete++
 		}
+		found := slices.ContainsFunc(tl.Findings, func(f lab.Finding) bool { return f.Code == "events-lost" })
+		equal(t, "events-lost is found", found, tl.LostEvents > 0)
 		if tl.LostEvents > 0 && (tl.Complete || gaps == 0) {
 			t.Errorf("%d events lost, but complete %v, %d gaps", tl.LostEvents, tl.Complete, gaps)
 		}

@@ -1,6 +1,7 @@
 package endtoend
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -81,6 +82,8 @@ func TestTimeWaitReused(t *testing.T) {
 			}
 			equal(t, "second", states(t, second), way)
 			equal(t, "ids differ", first.ID != second.ID, true)
+			found := slices.ContainsFunc(second.Findings, func(f lab.Finding) bool { return f.Code == "time-wait-reused" })
+			equal(t, "time-wait-reused is found", found, true)
 		})
 	}
 }

@@ -42,9 +42,12 @@ func BenchmarkTextEntryWide(b *testing.B) { benchmark(b, "text", true, timeline.
 // The summary of a connection.
 func BenchmarkTextClosing(b *testing.B) { benchmark(b, "text", false, timeline.UpdateEnd) }
 
-// The steady state allocates nothing.
+// The steady state allocates nothing. What was found is put in words, and so is prose.
 func TestNoAllocations(t *testing.T) {
 	for _, f := range Formats {
+		if f.Name == "explain" {
+			continue
+		}
 		for _, wide := range []bool{false, true} {
 			o := storyOptions()
 			o.Out, o.Wide = io.Discard, wide
@@ -54,7 +57,9 @@ func TestNoAllocations(t *testing.T) {
 			}
 			var updates []timeline.Update
 			for _, s := range stories() {
-				updates = append(updates, s.updates()...)
+				if len(s.t.Findings) == 0 {
+					updates = append(updates, s.updates()...)
+				}
 			}
 			all := func() {
 				for i := range updates {

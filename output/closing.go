@@ -1,11 +1,10 @@
 package output
 
 import (
-	"strconv"
-
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"tcptrace/events"
+	"tcptrace/internal/human"
 	"tcptrace/timeline"
 )
 
@@ -22,6 +21,28 @@ func (w *textWriter) closing(t *timeline.Timeline) {
 	s := summary{b: b, item: w.item, wide: w.options.Wide, indent: w.indent, room: w.width}
 	w.summarize(&s, t)
 	w.buf, w.item = append(s.b, '\n'), s.item
+	w.finding(t)
+}
+
+// finding writes the most important of a connection's findings, in words. Notes are
+// left to the formats that tell all: many are of what was intended.
+func (w *textWriter) finding(t *timeline.Timeline) {
+	if len(t.Findings) == 0 || t.Findings[0].Severity == timeline.SeverityNote {
+		return
+	}
+	f := &t.Findings[0]
+	b := append(w.scratch[:0], f.Severity.String()...)
+	if n := len(t.Findings); n > 1 {
+		b = append(appendUint(append(b, " (1 of "...), uint32(n)), ')')
+	}
+	b = append(append(b, ": "...), f.Text...)
+	w.scratch = b
+	w.buf = pad(w.buf, 0, w.indent)
+	width := w.width
+	if w.options.Wide {
+		width = 0
+	}
+	w.buf = append(appendWrapped(w.buf, string(b), w.indent, w.indent, width), '\n')
 }
 
 // appendEnding appends how a connection ended, the side that began it first.
@@ -42,9 +63,9 @@ func appendEnding(b []byte, t *timeline.Timeline) []byte {
 			if !answered(t) {
 				return append(b, "SYN never answered"...)
 			}
-			return appendCount(append(b, "no ACK to "...), 1+uint64(h.SYNACKRetransmits), "SYN-ACK")
+			return human.AppendCount(append(b, "no ACK to "...), 1+uint64(h.SYNACKRetransmits), "SYN-ACK")
 		}
-		b = appendCount(append(b, "no answer to "...), 1+uint64(h.SYNRetransmits), "SYN")
+		b = human.AppendCount(append(b, "no answer to "...), 1+uint64(h.SYNRetransmits), "SYN")
 		return appendEvidence(b, "", h.Errno)
 	case timeline.OutcomeReset:
 		b = append(appendBy(append(b, "reset"...), d.ResetBy), " in handshake"...)
@@ -99,7 +120,7 @@ func appendEvidence(b []byte, segment string, errno uint16) []byte {
 	if segment != "" && errno != 0 {
 		b = append(b, ", "...)
 	}
-	return append(appendErrno(b, errno), ')')
+	return append(human.AppendErrno(b, errno), ')')
 }
 
 // summarize appends what a connection came to.
@@ -115,29 +136,29 @@ func (w *textWriter) summarize(s *summary, t *timeline.Timeline) {
 		s.part(append(s.next(), "simultaneous open"...))
 	}
 	if h.DurationNS.Known {
-		s.part(appendDuration(append(s.next(), "handshake "...), h.DurationNS.Value))
+		s.part(human.AppendDuration(append(s.next(), "handshake "...), h.DurationNS.Value))
 	}
 	if ns, ok := life(t); ok {
 		word := "life "
 		if h.Outcome == timeline.OutcomeUnobserved {
 			word = "seen for "
 		}
-		s.part(appendDuration(append(s.next(), word...), ns))
+		s.part(human.AppendDuration(append(s.next(), word...), ns))
 	}
 	if h.Outcome == timeline.OutcomeEstablished || h.Outcome == timeline.OutcomeUnobserved {
 		if v := t.Traffic.TxBytes; v.Known {
-			s.part(appendBytes(append(s.next(), "tx "...), v.Value))
+			s.part(human.AppendBytes(append(s.next(), "tx "...), v.Value))
 		}
 		if v := t.Traffic.RxBytes; v.Known {
-			s.part(appendBytes(append(s.next(), "rx "...), v.Value))
+			s.part(human.AppendBytes(append(s.next(), "rx "...), v.Value))
 		}
 	}
 	s.retransmits(t)
 	if n := drops(t); n > 0 {
-		s.part(append(appendCount(s.next(), n, "segment"), " dropped here"...))
+		s.part(append(human.AppendCount(s.next(), n, "segment"), " dropped here"...))
 	}
 	if d.HalfClosedNS.Known && d.HalfClosedNS.Value >= halfClosedWorthTelling {
-		s.part(appendDuration(append(s.next(), "half-closed "...), d.HalfClosedNS.Value))
+		s.part(human.AppendDuration(append(s.next(), "half-closed "...), d.HalfClosedNS.Value))
 	}
 	if d.ResetReason != "" {
 		b, _ := appendClean(s.next(), []byte(d.ResetReason), 0)
@@ -150,12 +171,12 @@ func (w *textWriter) summarize(s *summary, t *timeline.Timeline) {
 	}
 	switch {
 	case d.TimeWaitNS.Known:
-		s.part(appendDuration(append(s.next(), "TIME_WAIT "...), d.TimeWaitNS.Value))
+		s.part(human.AppendDuration(append(s.next(), "TIME_WAIT "...), d.TimeWaitNS.Value))
 	case t.State == events.TimeWait:
 		s.part(append(s.next(), "TIME_WAIT"...))
 	}
 	if t.LostEvents > 0 {
-		s.part(append(appendCount(s.next(), t.LostEvents, "event"), " LOST"...))
+		s.part(append(human.AppendCount(s.next(), t.LostEvents, "event"), " LOST"...))
 	} else if !t.Complete {
 		s.part(append(s.next(), "start not seen"...))
 	}
@@ -264,7 +285,7 @@ func (s *summary) retransmits(t *timeline.Timeline) {
 	if total == 0 {
 		return
 	}
-	b := appendCount(s.next(), total, "retransmit")
+	b := human.AppendCount(s.next(), total, "retransmit")
 	separator := " ("
 	for _, k := range kinds {
 		if k.n > 0 {
@@ -276,51 +297,4 @@ func (s *summary) retransmits(t *timeline.Timeline) {
 		b = append(b, ')')
 	}
 	s.part(b)
-}
-
-// appendDuration appends nanoseconds for people, three digits of them:
-// 0.052 ms, 12.1 ms, 1.23 s, 2m05s, 3h07m.
-func appendDuration(b []byte, ns uint64) []byte {
-	const millisecond, second, minute, hour = 1e6, 1e9, 60e9, 3600e9
-	switch {
-	case ns < second:
-		return append(appendThree(b, ns, millisecond), " ms"...)
-	case ns < minute:
-		return append(appendThree(b, ns, second), " s"...)
-	case ns < hour:
-		b = append(strconv.AppendUint(b, ns/minute, 10), 'm')
-		return append(appendDigits(b, int(ns/second%60), 2), 's')
-	}
-	b = append(strconv.AppendUint(b, ns/hour, 10), 'h')
-	return append(appendDigits(b, int(ns/minute%60), 2), 'm')
-}
-
-// appendThree appends v in units, below 1000 of them, with three digits, not rounded up.
-func appendThree(b []byte, v, unit uint64) []byte {
-	whole, rest := v/unit, v%unit
-	b = strconv.AppendUint(b, whole, 10)
-	switch {
-	case whole >= 100:
-		return b
-	case whole >= 10:
-		return appendDigits(append(b, '.'), int(rest/(unit/10)), 1)
-	case whole >= 1:
-		return appendDigits(append(b, '.'), int(rest/(unit/100)), 2)
-	}
-	return appendDigits(append(b, '.'), int(rest/(unit/1000)), 3)
-}
-
-// appendBytes appends bytes for people: to the byte below 100,000, then in units of 1000.
-func appendBytes(b []byte, n uint64) []byte {
-	if n < 100_000 {
-		return append(strconv.AppendUint(b, n, 10), " B"...)
-	}
-	unit := uint64(1000)
-	names := [...]string{" kB", " MB", " GB", " TB", " PB", " EB"}
-	i := 0
-	for i < len(names)-1 && n/unit >= 1000 {
-		unit *= 1000
-		i++
-	}
-	return append(appendThree(b, n, unit), names[i]...)
 }

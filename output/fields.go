@@ -4,11 +4,9 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"tcptrace/events"
+	"tcptrace/internal/human"
 	"tcptrace/timeline"
 )
 
@@ -197,7 +195,7 @@ var startFields = []Field{
 	{Path: "handshake.outcome", Kind: Word, Doc: "`established`, `refused`, `timed-out`, `reset`, `unreachable`, `aborted`, `in-progress` or `unobserved`",
 		value: func(b []byte, s *Source) []byte { return append(b, s.Timeline.Handshake.Outcome.String()...) }},
 	{Path: "handshake.errno", Kind: Word, Optional: true, Doc: "name of the error that the kernel gave the socket",
-		value: func(b []byte, s *Source) []byte { return appendErrno(b, s.Timeline.Handshake.Errno) }},
+		value: func(b []byte, s *Source) []byte { return human.AppendErrno(b, s.Timeline.Handshake.Errno) }},
 	{Path: "handshake.duration_ns", Kind: Integer, Optional: true, Doc: "client: SYN sent → SYN-ACK received; server: SYN received → third ACK received; nanoseconds",
 		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Handshake.DurationNS) }},
 	{Path: "handshake.syn_retransmits", Kind: Integer, Doc: "SYNs sent again",
@@ -206,6 +204,8 @@ var startFields = []Field{
 		value: func(b []byte, s *Source) []byte { return appendUint(b, s.Timeline.Handshake.SYNACKRetransmits) }},
 	{Path: "handshake.accept_wait_ns", Kind: Integer, Optional: true, Doc: "server: third ACK → accept() returned, nanoseconds",
 		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Handshake.AcceptWaitNS) }},
+	{Path: "handshake.reused_time_wait_ns", Kind: Integer, Optional: true, Doc: "its ports were those of a connection that had been in TIME_WAIT for so long, nanoseconds; null where they were free",
+		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Handshake.ReusedNS) }},
 	{Path: "handshake.local_isn", Kind: Integer, Optional: true, Doc: "this end's initial sequence number",
 		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Handshake.LocalISN) }},
 	{Path: "handshake.remote_isn", Kind: Integer, Optional: true, Doc: "the other end's initial sequence number",
@@ -227,6 +227,8 @@ var endFields = []Field{
 		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Teardown.TimeWaitNS) }},
 	{Path: "teardown.fin_retransmits", Kind: Integer, Doc: "FINs sent again",
 		value: func(b []byte, s *Source) []byte { return appendUint(b, s.Timeline.Teardown.FINRetransmits) }},
+	{Path: "teardown.errno", Kind: Word, Optional: true, Doc: "name of the error that ended an established connection",
+		value: func(b []byte, s *Source) []byte { return human.AppendErrno(b, s.Timeline.Teardown.Errno) }},
 	{Path: "teardown.reset", Kind: Object, Optional: true, Doc: "the first RST; null where there was none",
 		present: func(s *Source) bool { return s.Timeline.Teardown.ResetBy != timeline.SideUnknown }},
 	{Path: "teardown.reset.by", Kind: Word, Doc: "`local` or `remote`",
@@ -248,18 +250,29 @@ var endFields = []Field{
 	{Path: "traffic.srtt_ns", Kind: Integer, Optional: true, Doc: "smoothed round-trip time, nanoseconds",
 		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Traffic.SRTTNS) }},
 
+	{Path: "conn_state", Kind: Word, Optional: true, Doc: "Zeek's code for how it was opened and closed (below); null where no segment was seen",
+		value: func(b []byte, s *Source) []byte { return append(b, s.Timeline.ConnState.String()...) }},
+	{Path: "history", Kind: Word, Optional: true, Doc: "Zeek's letters for what was sent, capitals by the side that sent the first SYN (below); null where no segment was seen",
+		value: func(b []byte, s *Source) []byte { return append(b, s.Timeline.History...) }},
+	{Path: "completeness", Kind: Integer, Optional: true, Doc: "Wireshark's `tcp.completeness`: the sum of 1 SYN, 2 SYN-ACK, 4 ACK, 8 data, 16 FIN, 32 RST; null where no segment was seen",
+		value: func(b []byte, s *Source) []byte {
+			return appendNonZero(b, uint16(s.Timeline.Completeness))
+		}},
+
 	entriesField,
-	{Path: "findings", Kind: Findings, Doc: "what was unusual"},
+	{Path: "findings", Kind: Findings, Doc: "what was unusual, the most important first"},
 }
 
 // FindingFields are those of each of a timeline's findings.
 var FindingFields = []Field{
-	{Path: "code", Kind: Text, Doc: "stable name",
+	{Path: "code", Kind: Text, Doc: "stable name; docs/findings.md has all, with cause and remedy",
 		value: func(b []byte, s *Source) []byte { return append(b, s.Finding.Code...) }},
 	{Path: "severity", Kind: Word, Doc: "`note`, `warning` or `error`",
 		value: func(b []byte, s *Source) []byte { return append(b, s.Finding.Severity.String()...) }},
-	{Path: "text", Kind: Text, Doc: "a sentence for people",
+	{Path: "text", Kind: Text, Doc: "what happened, a sentence for people with this connection's numbers",
 		value: func(b []byte, s *Source) []byte { return append(b, s.Finding.Text...) }},
+	{Path: "next", Kind: Text, Doc: "what to look at next",
+		value: func(b []byte, s *Source) []byte { return append(b, s.Finding.Next...) }},
 }
 
 // offered are the fields of what a side offered in its handshake.
@@ -345,17 +358,6 @@ func appendSide(b []byte, s timeline.Side) []byte {
 		return b
 	}
 	return append(b, s.String()...)
-}
-
-// appendErrno appends the error's name, or ERRNO_ and its number where it has none.
-func appendErrno(b []byte, errno uint16) []byte {
-	if errno == 0 {
-		return b
-	}
-	if name := unix.ErrnoName(syscall.Errno(errno)); name != "" {
-		return append(b, name...)
-	}
-	return appendUint(append(b, "ERRNO_"...), errno)
 }
 
 func appendMSS(b []byte, o *events.Options) []byte {

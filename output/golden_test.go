@@ -67,15 +67,24 @@ func TestGolden(t *testing.T) {
 			o := storyOptions()
 			got := written(t, "text", o, s)
 			golden(t, s.name+".text", got)
-			for _, line := range strings.Split(string(got), "\n") {
-				if w := text.StringWidthWithoutEscSequences(line); w > 80 {
-					t.Errorf("%d columns: %s", w, line)
-				}
-			}
+			fits(t, got)
+			got = written(t, "explain", o, s)
+			golden(t, s.name+".explain", got)
+			fits(t, got)
 			golden(t, s.name+".json", written(t, "json", o, s))
 			o.Wide = true
 			golden(t, s.name+".wide", written(t, "text", o, s))
 		})
+	}
+}
+
+// fits fails the test where a line is longer than a screen is wide.
+func fits(t *testing.T, got []byte) {
+	t.Helper()
+	for _, line := range strings.Split(string(got), "\n") {
+		if w := text.StringWidthWithoutEscSequences(line); w > 80 {
+			t.Errorf("%d columns: %s", w, line)
+		}
 	}
 }
 

@@ -71,6 +71,7 @@ type Format struct {
 var Formats = []Format{
 	{"text", "a line as each thing happens, and a summary as each connection ends", newText},
 	{"json", "JSON Lines: one object for each connection when it has ended (docs/json.md)", newJSON},
+	{"explain", "each connection as prose, step by step, when it has ended", newExplain},
 }
 
 // New makes the writer of the format that bears the name.

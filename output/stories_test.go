@@ -181,6 +181,12 @@ func (s *story) teardown(kind timeline.TeardownKind, initiator timeline.Side, d,
 	return s
 }
 
+// captured is what Zeek and Wireshark would say.
+func (s *story) captured(state timeline.ConnState, history string, c timeline.Completeness) *story {
+	s.t.ConnState, s.t.History, s.t.Completeness = state, []byte(history), c
+	return s
+}
+
 func (s *story) end() *story {
 	s.t.End = timeline.Some(s.now)
 	return s
@@ -233,7 +239,8 @@ func stories() []*story {
 		rx(finACK, timeline.StepFIN, 1257, 79, 128).after(3*us).
 		to(events.TimeWait).after(9*us).
 		tx(ack, timeline.StepFINACK, 79, 1258, 501)
-	s.carried(77, 1256).teardown(timeline.TeardownFourWay, timeline.SideLocal, 13027*us, 13003*us)
+	s.carried(77, 1256).teardown(timeline.TeardownFourWay, timeline.SideLocal, 13027*us, 13003*us).
+		captured(timeline.ConnSF, "ShADdFaf", 31)
 	s.t.PeerID = 18
 	s.addendum = []timeline.Entry{
 		{Time: s.now + uint64(5*time.Second), Type: timeline.EntrySegment, Dir: timeline.Rx, Flags: finACK,
@@ -260,8 +267,8 @@ func stories() []*story {
 		handshake(timeline.HandshakeThreeWay, timeline.OutcomeRefused, 0).
 		toBy(events.SynSent).after(33*us).
 		tx(syn, timeline.StepSYN, 0, 0, 65495).offering(65495, 7).after(11*us).
-		rx(rstACK, timeline.StepRST, 0, 1, 0).after(5 * us).
-		to(events.Close).end()
+		rx(rstACK, timeline.StepRST, 0, 1, 0).after(5*us).
+		to(events.Close).end().captured(timeline.ConnREJ, "Sr", 37)
 	e := &s.t.Entries[2] // who has no socket has no sequence number either
 	e.Seq, e.SeqRel = 0, timeline.Maybe[uint32]{}
 	s.t.Handshake.Errno = uint16(syscall.ECONNREFUSED)
@@ -358,7 +365,7 @@ func stories() []*story {
 	s.to(events.CloseWait).carried(9_000, 1_000)
 	s.t.Teardown.Initiator = timeline.SideRemote
 	s.t.Findings = []timeline.Finding{{Code: "close-wait-leak", Severity: timeline.SeverityWarning,
-		Text: "the other end closed, and \"nobody\" here did"}}
+		Text: "the other end closed, and \"nobody\" here did", Next: "who holds the socket: ss -tnp"}}
 	return all
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"tcptrace/events"
+	"tcptrace/internal/human"
 	"tcptrace/timeline"
 )
 
@@ -138,7 +139,7 @@ func (w *textWriter) entry(t *timeline.Timeline, e *timeline.Entry) {
 			b = append(b, "events lost, perhaps of this one"...)
 			break
 		}
-		b = append(appendCount(b, e.Lost, "event"), " lost"...)
+		b = append(human.AppendCount(b, e.Lost, "event"), " lost"...)
 	}
 	w.buf = append(trimSpace(b), '\n')
 }
@@ -202,7 +203,7 @@ func (w *textWriter) timeColumns(b []byte, at uint64) []byte {
 			b, since = append(b, '-'), -since
 		}
 		b = strconv.AppendInt(b, since/1e6, 10)
-		b = appendDigits(append(b, '.'), int(since%1e6), 6)
+		b = human.AppendDigits(append(b, '.'), int(since%1e6), 6)
 		b = append(pad(b, len(b)-start, secondsWidth), ' ')
 	}
 	return b
@@ -276,7 +277,7 @@ func entered(t *timeline.Timeline, e *timeline.Entry) (at uint64, known bool) {
 func appendMS(b []byte, ns uint64, room int) []byte {
 	start := len(b)
 	us := ns / 1e3
-	b = appendDigits(append(strconv.AppendUint(b, us/1e3, 10), '.'), int(us%1e3), 3)
+	b = human.AppendDigits(append(strconv.AppendUint(b, us/1e3, 10), '.'), int(us%1e3), 3)
 	if len(b)-start > room {
 		b = b[:len(b)-len(".000")]
 	}
@@ -292,15 +293,6 @@ func appendOrDash(b []byte, v uint64, column int) []byte {
 		b = strconv.AppendUint(b, v, 10)
 	}
 	return append(pad(b, len(b)-start, column), ' ')
-}
-
-// appendCount appends "1 event" or "3 events".
-func appendCount(b []byte, n uint64, of string) []byte {
-	b = append(append(strconv.AppendUint(b, n, 10), ' '), of...)
-	if n != 1 {
-		b = append(b, 's')
-	}
-	return b
 }
 
 func trimSpace(b []byte) []byte {

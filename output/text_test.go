@@ -9,6 +9,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"tcptrace/events"
+	"tcptrace/internal/human"
 	"tcptrace/timeline"
 )
 
@@ -105,7 +106,7 @@ func TestDurationAndBytes(t *testing.T) {
 		0: "0.000 ms", 52_999: "0.052 ms", 1_080_000: "1.08 ms", 12_149_000: "12.1 ms", 999_999_999: "999 ms",
 		1e9: "1.00 s", 59_999_999_999: "59.9 s", 60e9: "1m00s", 125e9: "2m05s", 3600e9: "1h00m", 90_000e9: "25h00m",
 	} {
-		if got := string(appendDuration(nil, ns)); got != want {
+		if got := string(human.AppendDuration(nil, ns)); got != want {
 			t.Errorf("%d ns: %q, want %q", ns, got, want)
 		}
 	}
@@ -113,7 +114,7 @@ func TestDurationAndBytes(t *testing.T) {
 		0: "0 B", 99_999: "99999 B", 100_000: "100 kB", 999_999: "999 kB", 1_000_000: "1.00 MB", 12_345_678_901: "12.3 GB",
 		1<<64 - 1: "18.4 EB",
 	} {
-		if got := string(appendBytes(nil, n)); got != want {
+		if got := string(human.AppendBytes(nil, n)); got != want {
 			t.Errorf("%d bytes: %q, want %q", n, got, want)
 		}
 	}

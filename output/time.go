@@ -1,6 +1,10 @@
 package output
 
-import "time"
+import (
+	"time"
+
+	"tcptrace/internal/human"
+)
 
 // appendTime appends a time as RFC 3339 writes it, always with nine decimals, in
 // UTC. It is time.Time's AppendFormat for this one layout, several times faster.
@@ -15,25 +19,25 @@ func appendTime(b []byte, t time.Time) []byte {
 		days--
 	}
 	year, month, dom := civil(days)
-	b = appendDigits(b, year, 4)
+	b = human.AppendDigits(b, year, 4)
 	b = append(b, '-')
-	b = appendDigits(b, month, 2)
+	b = human.AppendDigits(b, month, 2)
 	b = append(b, '-')
-	b = appendDigits(b, dom, 2)
+	b = human.AppendDigits(b, dom, 2)
 	b = append(b, 'T')
 	b = appendHHMMSS(b, int(rest))
 	b = append(b, '.')
-	b = appendDigits(b, t.Nanosecond(), 9)
+	b = human.AppendDigits(b, t.Nanosecond(), 9)
 	return append(b, 'Z')
 }
 
 // appendHHMMSS appends the time of day, given as seconds since midnight.
 func appendHHMMSS(b []byte, seconds int) []byte {
-	b = appendDigits(b, seconds/3600, 2)
+	b = human.AppendDigits(b, seconds/3600, 2)
 	b = append(b, ':')
-	b = appendDigits(b, seconds/60%60, 2)
+	b = human.AppendDigits(b, seconds/60%60, 2)
 	b = append(b, ':')
-	return appendDigits(b, seconds%60, 2)
+	return human.AppendDigits(b, seconds%60, 2)
 }
 
 // civil is the Gregorian date of a day counted from 1970-01-01. Years are taken
@@ -61,15 +65,4 @@ func civil(days int64) (year, month, day int) {
 		year++
 	}
 	return year, month, day
-}
-
-// appendDigits appends a number of exactly so many digits.
-func appendDigits(b []byte, v, digits int) []byte {
-	n := len(b)
-	b = append(b, "000000000"[:digits]...)
-	for i := n + digits - 1; i >= n; i-- {
-		b[i] = byte('0' + v%10)
-		v /= 10
-	}
-	return b
 }

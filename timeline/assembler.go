@@ -62,7 +62,7 @@ type Assembler struct {
 	halfOpen, live list
 	// due timelines, each queue in order of time: all in one have the same delay.
 	settling, lingering, waiting, orphans, strays queue[*Timeline]
-	expiring                                      queue[*timeWait]
+	expiring, vanished                            queue[*timeWait]
 	// nextSweep is when half-open timelines are looked over again.
 	nextSweep uint64
 
@@ -168,6 +168,9 @@ func (a *Assembler) gap(t *Timeline, at, lost uint64) {
 func (a *Assembler) Finish(now uint64) []Update {
 	a.begin()
 	a.advance(now)
+	for w, ok := a.vanished.due(now + settle); ok; w, ok = a.vanished.due(now + settle) {
+		a.waitVanished(w)
+	}
 	for t := a.live.first; t != nil; t = a.live.first {
 		a.write(t)
 	}
@@ -180,6 +183,7 @@ func (a *Assembler) begin() {
 		*t = Timeline{
 			Entries:  t.Entries[:0],
 			Findings: t.Findings[:0],
+			History:  t.History[:0],
 			// A place in a queue from its former life must not count.
 			track: tracking{turn: t.track.turn + 1},
 		}
@@ -209,6 +213,9 @@ func (a *Assembler) advance(now uint64) {
 		if a.waits[w.tuple] == w {
 			delete(a.waits, w.tuple)
 		}
+	}
+	for w, ok := a.vanished.due(now); ok; w, ok = a.vanished.due(now) {
+		a.waitVanished(w)
 	}
 	for t, ok := a.strays.due(now); ok; t, ok = a.strays.due(now) {
 		if t.track.sock == 0 {
@@ -282,6 +289,9 @@ func (a *Assembler) evict() {
 // bind makes the tuple t's; whoever had it is finished.
 func (a *Assembler) bind(t *Timeline, tuple *events.Tuple) {
 	if old := a.byTuple[*tuple]; old != nil && old != t {
+		if old.State == events.TimeWait {
+			t.Handshake.ReusedNS = Some(a.now - min(a.now, old.track.timeWaitStart))
+		}
 		a.supersede(old)
 	}
 	if t.track.bound {
@@ -353,6 +363,7 @@ func (a *Assembler) write(t *Timeline) {
 		a.stats.Timelines--
 		return
 	}
+	t.WrittenAt = a.now
 	t.conclude()
 	a.stats.Written++
 	a.updates = append(a.updates, Update{Kind: UpdateEnd, Timeline: t})

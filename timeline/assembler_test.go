@@ -269,3 +269,20 @@ func heap() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
+
+// TestReuseAsTheLineFallsDue: the SYN-ACK that grants the ports of a connection in TIME_WAIT comes with the
+// event at which its line is due: it is told once.
+func TestReuseAsTheLineFallsDue(t *testing.T) {
+	s := newStory(t, timeline.Options{Linger: 1500})
+	s.established(7)
+	s.activeClose(7)
+	s.segment(events.KindReceive, events.SYN, x+100000, 0, 64240)
+	equal(t, "told before it is due", len(s.ended), 0)
+	s.segment(events.KindTransmit, events.SYN|events.ACK, y+100000, x+100001, 65160)
+	s.take(s.a.Finish(s.now))
+	equal(t, "timelines", len(s.ended), 2)
+	equal(t, "addenda", len(s.addenda), 1)
+	if s.ended[0].ID == s.ended[1].ID {
+		t.Errorf("timeline %d is told twice", s.ended[0].ID)
+	}
+}

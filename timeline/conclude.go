@@ -13,6 +13,7 @@ func (t *Timeline) conclude() {
 	t.concludeHandshake(&s)
 	t.concludeTeardown(&s)
 	t.concludeTraffic(&s)
+	t.concludeCapture()
 }
 
 // summary is one walk over the entries: where each part of the connection's
@@ -140,6 +141,8 @@ func (t *Timeline) concludeHandshake(s *summary) {
 	h.Outcome = t.outcome(s, begun)
 	if h.Outcome != OutcomeEstablished && h.Outcome != OutcomeUnobserved {
 		h.Errno = t.track.errno
+	} else {
+		t.Teardown.Errno = t.track.errno
 	}
 }
 

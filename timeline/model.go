@@ -37,8 +37,10 @@ type Timeline struct {
 	ClosedBy Closer
 	Start    uint64
 	// End is known once the timeline has ended (for TIME_WAIT: when that ran out).
-	End   Maybe[uint64]
-	State events.State
+	End Maybe[uint64]
+	// WrittenAt is how far it was watched: when it was told, as ended or open.
+	WrittenAt uint64
+	State     events.State
 	// Complete is false where the start was not seen or an event was lost.
 	Complete bool
 	// LostEvents counts this endpoint's events that found the ring full.
@@ -47,6 +49,12 @@ type Timeline struct {
 	Handshake Handshake
 	Teardown  Teardown
 	Traffic   Traffic
+
+	// ConnState and History are Zeek's, Completeness is Wireshark's: what they would make of
+	// a capture taken at this end. ConnUnknown, empty and 0 where no segment was seen.
+	ConnState    ConnState
+	History      []byte
+	Completeness Completeness
 
 	// Entries are in order of time, ties in the order of the kernel.
 	Entries []Entry
@@ -87,6 +95,11 @@ type Handshake struct {
 	LocalISN, RemoteISN Maybe[uint32]
 	// LocalOptions and RemoteOptions are those of each side's SYN or SYN-ACK.
 	LocalOptions, RemoteOptions Maybe[events.Options]
+	// RemoteSent are the options that the other end sent, known where that end is on this
+	// host too. What RemoteOptions lacks of them was removed on the way.
+	RemoteSent Maybe[events.Options]
+	// ReusedNS: its ports were those of a connection that had been in TIME_WAIT for so long.
+	ReusedNS Maybe[uint64]
 }
 
 // Teardown is how the connection ended.
@@ -104,6 +117,10 @@ type Teardown struct {
 	ResetBy Side
 	// ResetReason is the kernel's word for why, "" where it has none.
 	ResetReason string
+	// Errno is the error that ended an established connection, 0 for none.
+	Errno uint16
+	// Orphan: it waits, or waited, in FIN_WAIT2 though no process has it any more.
+	Orphan bool
 }
 
 // Traffic is what the connection carried, by the socket's own counters, plus the
@@ -158,11 +175,12 @@ type Entry struct {
 	Lost uint64
 }
 
-// Finding is something unusual, in words.
+// Finding is something unusual, in words; package finding has all that there are.
 type Finding struct {
-	Code     string
+	Code     string // stable
 	Severity Severity
-	Text     string
+	Text     string // what happened, with this connection's numbers
+	Next     string // what to look at next
 }
 
 // Role is the part that the endpoint played.

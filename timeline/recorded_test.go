@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"tcptrace/events"
+	"tcptrace/finding"
 	"tcptrace/output"
 	"tcptrace/timeline"
 )
@@ -23,7 +24,7 @@ var lingers = map[string]uint64{
 }
 
 // TestRecorded sends what the kernel said in each recorded scenario through the state machine
-// and compares what comes out, as JSON and as text, with what was found right. The recordings are
+// and compares what comes out, as JSON, as text and as prose, with what was found right. The recordings are
 // made by the tests in endtoend, which compare the same with tshark: TCPTRACE_RECORD=DIR.
 func TestRecorded(t *testing.T) {
 	recordings, err := filepath.Glob("testdata/*.events")
@@ -33,7 +34,7 @@ func TestRecorded(t *testing.T) {
 	for _, path := range recordings {
 		name := strings.TrimSuffix(filepath.Base(path), ".events")
 		t.Run(name, func(t *testing.T) {
-			for _, format := range []string{"json", "text"} {
+			for _, format := range []string{"json", "text", "explain"} {
 				golden := strings.TrimSuffix(path, ".events") + "." + format
 				got := replay(t, path, format, lingerOf(name))
 				if *update {
@@ -70,8 +71,12 @@ func replay(t *testing.T, path, format string, linger uint64) []byte {
 	var out bytes.Buffer
 	var w output.Writer
 	a := timeline.New(timeline.Options{Linger: linger, Entries: format == "text"})
+	find := finding.New(finding.Options{})
 	write := func(updates []timeline.Update) {
 		for i := range updates {
+			if updates[i].Kind == timeline.UpdateEnd {
+				find.Find(updates[i].Timeline)
+			}
 			if err := w.Write(&updates[i]); err != nil {
 				t.Fatal(err)
 			}
@@ -136,10 +141,15 @@ func FuzzAssembler(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, stream []byte, cap uint16) {
 		a := timeline.New(timeline.Options{Linger: 1e6, Entries: true, MaxLive: int(cap%64) + 1})
-		w, err := output.New("json", output.Options{Out: new(bytes.Buffer)})
-		if err != nil {
-			t.Fatal(err)
+		var writers []output.Writer
+		for _, format := range []string{"json", "explain"} {
+			w, err := output.New(format, output.Options{Out: new(bytes.Buffer)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			writers = append(writers, w)
 		}
+		find := finding.New(finding.Options{})
 		check := func(updates []timeline.Update) {
 			for i := range updates {
 				u := &updates[i]
@@ -150,8 +160,13 @@ func FuzzAssembler(f *testing.F) {
 					}
 					last = entry.Time
 				}
-				if err := w.Write(u); err != nil {
-					t.Fatal(err)
+				if u.Kind == timeline.UpdateEnd {
+					find.Find(u.Timeline)
+				}
+				for _, w := range writers {
+					if err := w.Write(u); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
 			if a.Live() > int(cap%64)+1 {

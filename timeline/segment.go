@@ -98,7 +98,6 @@ func (a *Assembler) owner(e *events.Event, dir Dir) *Timeline {
 	if t != nil {
 		if !t.track.bound || (t.track.tuple != *tuple && !t.track.hasAlias) {
 			a.bind(t, tuple)
-			a.endWaitEarly(tuple, e.Time())
 		}
 		return t
 	}
@@ -112,7 +111,6 @@ func (a *Assembler) owner(e *events.Event, dir Dir) *Timeline {
 			a.afterwards(w, e, dir)
 			return nil
 		}
-		a.endWaitEarly(tuple, e.Time())
 	}
 	switch {
 	case opens && dir == Rx:
@@ -162,7 +160,11 @@ func (a *Assembler) react(t *Timeline, entry *Entry, e *events.Event) {
 	case StepSYN:
 		a.pair(t, entry.Dir, entry.Seq)
 		t.expectAnswer(entry)
+		if entry.Dir == Tx {
+			a.endWaitByReuse(t, &t.track.tuple, now)
+		}
 	case StepSYNACK:
+		t.compareOffers()
 		if entry.Dir == Tx {
 			t.track.cookie = t.track.cookie || e.Notes().Has(events.NoteSYNCookie)
 			t.expectAnswer(entry)
@@ -226,12 +228,27 @@ func (a *Assembler) meet(t *Timeline, key events.Tuple) {
 	if other := a.meeting[key]; other != nil && other != t {
 		if other.PeerID == 0 {
 			t.PeerID, other.PeerID = other.ID, t.ID
+			t.track.peer, other.track.peer = other, t
+			t.compareOffers()
+			other.compareOffers()
 		}
 		return
 	}
 	if !t.track.waits {
 		t.track.waits, t.track.meetKey = true, key
 		a.meeting[key] = t
+	}
+}
+
+// compareOffers notes what the other end really sent in the SYN or SYN-ACK that came here.
+func (t *Timeline) compareOffers() {
+	peer := t.track.peer
+	if peer == nil || peer.ID != t.PeerID || t.Handshake.RemoteSent.Known {
+		return
+	}
+	got, sent := &t.track.remote, &peer.track.local
+	if got.synAt != 0 && sent.synAt != 0 && got.isn == sent.isn {
+		t.Handshake.RemoteSent = Some(sent.offered)
 	}
 }
 
@@ -262,16 +279,21 @@ func (a *Assembler) reuse(t *Timeline) {
 	old := t.replaced()
 	t.track.replacesID, t.track.replaces = 0, nil
 	if old != nil {
+		t.Handshake.ReusedNS = Some(t.Start - min(t.Start, old.track.timeWaitStart))
 		a.endTimeWait(old, t.Start)
 		a.write(old)
 		return
 	}
-	a.endWaitEarly(&t.track.tuple, t.Start)
+	a.endWaitByReuse(t, &t.track.tuple, t.Start)
 }
 
-// endWaitEarly ends a remembered TIME_WAIT before its timer does.
-func (a *Assembler) endWaitEarly(tuple *events.Tuple, at uint64) {
+// endWaitByReuse ends the TIME_WAIT of whoever had the tuple that by has now.
+func (a *Assembler) endWaitByReuse(by *Timeline, tuple *events.Tuple, at uint64) {
 	if w := a.waits[*tuple]; w != nil {
+		if w.gone != 0 {
+			at = min(at, w.gone)
+		}
+		by.Handshake.ReusedNS = Some(at - min(at, w.begun))
 		t := a.wake(w)
 		a.endWait(w, t, at)
 		a.updates = append(a.updates, Update{Kind: UpdateAddendum, Timeline: t})
@@ -281,7 +303,8 @@ func (a *Assembler) endWaitEarly(tuple *events.Tuple, at uint64) {
 // replaced is the timeline that t would replace, if it still is in TIME_WAIT and unwritten.
 func (t *Timeline) replaced() *Timeline {
 	old := t.track.replaces
-	if old == nil || old.ID != t.track.replacesID || old.State != events.TimeWait {
+	// live: it may have been written by what fell due with this very event.
+	if old == nil || old.ID != t.track.replacesID || old.State != events.TimeWait || !old.track.live.in {
 		return nil
 	}
 	return old
@@ -303,7 +326,7 @@ func (a *Assembler) giveBack(n *Timeline, e *events.Event, dir Dir) *Timeline {
 	to := old
 	if to == nil {
 		to = a.wake(w)
-	} else {
+	} else if k := &old.track; k.tuple == n.track.tuple || k.hasAlias && k.alias == n.track.tuple {
 		a.byTuple[n.track.tuple] = old
 	}
 	for _, entry := range n.Entries {

@@ -91,7 +91,7 @@ func (a *Assembler) closed(t *Timeline, e, by *events.Event) {
 		from == events.FinWait2 && !reset && e.Notes().Has(events.NoteFINReceived):
 		a.enterTimeWait(t, now)
 	case from == events.FinWait2 && !reset && e.Errno() == 0 && e.Notes().Has(events.NoteOrphan):
-		t.track.orphanFinWait2 = true
+		t.track.orphanFinWait2, t.Teardown.Orphan = true, true
 		a.schedule(&a.orphans, t, now+finTimeout)
 	default:
 		// A reset or an error that arrives while a process is at it is not its doing; ss -K is (tcp_abort).

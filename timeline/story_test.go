@@ -2,6 +2,7 @@ package timeline_test
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +34,9 @@ const sec = uint64(time.Second)
 func (s *story) take(updates []timeline.Update) {
 	for _, u := range updates {
 		copied := *u.Timeline
-		copied.Entries = append([]timeline.Entry(nil), u.Timeline.Entries...)
+		copied.Entries = slices.Clone(u.Timeline.Entries)
+		copied.Findings = slices.Clone(u.Timeline.Findings)
+		copied.History = slices.Clone(u.Timeline.History)
 		switch u.Kind {
 		case timeline.UpdateEnd:
 			s.ended = append(s.ended, copied)

@@ -6,6 +6,8 @@ import "tcptrace/events"
 // timeline was written: enough to tell what still happens to it.
 type timeWait struct {
 	id, start     uint64
+	begun         uint64 // when it entered TIME_WAIT
+	gone          uint64 // when the kernel took it down before its time, 0 not yet
 	tuple         events.Tuple
 	process       Process
 	local, remote waitHalf
@@ -63,10 +65,23 @@ func (a *Assembler) smallSocketGone(e *events.Event) {
 	case t != nil && t.track.orphanFinWait2:
 		a.orphanGone(t, now)
 	case w != nil && now+timerSlack < w.expires:
-		a.endWaitEarly(tuple, now)
+		// Not by its timer. Who takes its place shows itself at once, or nobody does.
+		w.gone = now
+		w.turn++
+		a.vanished.push(w, now+settle, w.turn)
 	case w != nil:
 		delete(a.waits, *tuple)
 	}
+}
+
+// waitVanished ends a remembered TIME_WAIT that nobody took the place of.
+func (a *Assembler) waitVanished(w *timeWait) {
+	if a.waits[w.tuple] != w {
+		return
+	}
+	t := a.wake(w)
+	a.endWait(w, t, w.gone)
+	a.updates = append(a.updates, Update{Kind: UpdateAddendum, Timeline: t})
 }
 
 // orphanGone: the peer's FIN never came.
@@ -92,7 +107,7 @@ func (a *Assembler) rememberTimeWait(t *Timeline) {
 	}
 	w := &timeWait{
 		id: t.ID, start: t.Start, tuple: t.track.tuple, process: t.Process,
-		expires: t.track.timeWaitEnd,
+		begun: t.track.timeWaitStart, expires: t.track.timeWaitEnd,
 	}
 	w.local.keep(&t.track.local)
 	w.remote.keep(&t.track.remote)

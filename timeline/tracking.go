@@ -23,6 +23,8 @@ type tracking struct {
 	aborted         bool // CLOSE by a process, without a FIN
 
 	local, remote half
+	// peer is the other end's timeline, while that has the ID PeerID: memory is used again.
+	peer *Timeline
 
 	acceptedAt                 uint64 // when accept() took it, 0 not known
 	timeWaitStart, timeWaitEnd uint64

@@ -28,6 +28,7 @@ const (
 	exitOK = iota
 	exitFailure
 	exitUsage
+	exitMatched // a connection matched --fail-if
 )
 
 // command runs tcptrace and returns its exit status.
@@ -45,6 +46,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "tcptrace", version())
 		return exitOK
 	}
+	var matched uint64
 	switch {
 	case o.check:
 		var possible bool
@@ -52,11 +54,14 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return exitFailure // the report says why
 		}
 	case o.replay != "":
-		err = replay(o, stdout, stderr)
+		matched, err = replay(o, stdout, stderr)
 	default:
-		err = run(ctx, o, stdout, stderr)
+		matched, err = run(ctx, o, stdout, stderr)
 	}
-	if err == nil {
+	switch {
+	case err == nil && matched > 0:
+		return exitMatched
+	case err == nil:
 		return exitOK
 	}
 	fmt.Fprintf(stderr, "tcptrace: %s\n", explain(err))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"tcptrace/finding"
 	"tcptrace/output"
 	"tcptrace/timeline"
 	"tcptrace/tracer"
@@ -36,6 +37,9 @@ type options struct {
 	duration  time.Duration
 	linger    time.Duration
 	timeWait  bool
+	closeWait time.Duration
+	selected  condition // which timelines are shown; nil: all
+	failIf    condition // which make it fail; nil: none
 	maxLive   int
 	readyFile string
 	record    string
@@ -61,10 +65,13 @@ Examples:
   tcptrace -p 1234 -T              those of process 1234, with the time of day
   tcptrace -D 5432 -a 10.0.0.0/8   to PostgreSQL servers in 10.0.0.0/8
   tcptrace -N /run/netns/blue      in one network namespace
+  tcptrace --failed --reset        only what went wrong, told when it is over
+  tcptrace --explain -p 1234       in prose, step by step
+  tcptrace -P 443 --duration 1m --fail-if 'failed|handshake>50ms'
   tcptrace --check                 what this kernel can show, and why not more
   tcptrace -j --duration 10s | jq 'select(.handshake.outcome == "refused")'
 
-Exit status: 0 traced (--check: could trace), 1 failed, 2 wrong usage.
+Exit status: 0 traced (--check: could trace), 1 failed, 2 wrong usage, 3 a connection matched --fail-if.
 `
 
 // usageError is a mistake in the command line: exit status 2.
@@ -75,8 +82,11 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // rawFlags are flags whose words are not checked yet.
 type rawFlags struct {
 	pids, ports, localPorts, remotePorts, addresses, netns []string
-	v4, v6, json, seconds, timeOfDay                       bool
-	format, segments, attach, ringSize                     string
+	v4, v6, json, explain, seconds, timeOfDay              bool
+	format, segments, attach, ringSize, failIf             string
+	failed, reset, retransmits                             bool
+	states                                                 []string
+	minHandshake                                           time.Duration
 }
 
 func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
@@ -95,8 +105,16 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.StringSliceVarP(&raw.netns, "netns", "N", nil, "only in this network `NAMESPACE`: inode number, or path such as /run/netns/blue")
 	f.StringVar(&raw.segments, "segments", "control", "`WHICH` segments to show: control (of handshake and teardown) or all")
 
+	f.BoolVar(&raw.failed, "failed", false, "only connections that were never established")
+	f.BoolVar(&raw.reset, "reset", false, "only those that an RST ended; of --failed, --reset, --retransmits any will do")
+	f.BoolVar(&raw.retransmits, "retransmits", false, "only those with segments that were sent again")
+	f.StringSliceVar(&raw.states, "state", nil, "only those whose last state is one of these `STATES`: CLOSE_WAIT,FIN_WAIT2")
+	f.DurationVar(&raw.minHandshake, "min-handshake", 0, "only those whose handshake took this `TIME` or more, such as 10ms")
+	f.StringVar(&raw.failIf, "fail-if", "", "exit with status 3 if a connection is `WHAT`: 'failed|reset|retransmits|handshake>50ms'")
+
 	f.StringVarP(&raw.format, "output", "o", "text", "`FORMAT` of the output: "+formatNames())
 	f.BoolVarP(&raw.json, "json", "j", false, "short for -o json")
+	f.BoolVar(&raw.explain, "explain", false, "short for -o explain")
 	f.BoolVarP(&raw.seconds, "timestamp", "t", false, "column of seconds since the first event")
 	f.BoolVarP(&raw.timeOfDay, "time", "T", false, "column of the time of day, HH:MM:SS")
 	f.BoolVarP(&o.wide, "wide", "w", false, "show all there is, in more than 80 columns")
@@ -106,6 +124,7 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.DurationVar(&o.duration, "duration", 0, "stop after this `TIME`, such as 10s")
 	f.DurationVar(&o.linger, "linger", time.Second, "write a connection this `TIME` after it entered TIME_WAIT")
 	f.BoolVar(&o.timeWait, "time-wait", false, "write it only when TIME_WAIT has ended")
+	f.DurationVar(&o.closeWait, "close-wait", finding.DefaultCloseWait, "find fault with an application that stays in CLOSE_WAIT this `TIME`")
 	f.IntVar(&o.maxLive, "max-timelines", timeline.DefaultMaxLive, "keep at most `N` connections in memory")
 
 	f.BoolVar(&o.check, "check", false, "say what this kernel can show, by which hooks, and end")
@@ -140,14 +159,31 @@ func parseOptions(args []string) (*options, error) {
 	if o.help || o.version {
 		return o, nil
 	}
+	var err error
+	if o.selected, err = raw.selection(); err != nil {
+		return nil, err
+	}
+	if f.Changed("fail-if") {
+		if o.failIf, err = parseFailIf(raw.failIf); err != nil {
+			return nil, err
+		}
+	}
 	if f.NArg() > 0 {
 		if f.ArgsLenAtDash() >= 0 {
 			return nil, usagef("cannot start %q: tracing a command is not built yet; start it yourself and filter with -p or -P", f.Arg(0))
 		}
 		return nil, usagef("unexpected argument %q: filters are flags, such as -P 443 or -p 1234", f.Arg(0))
 	}
-	if f.Changed("output") && raw.json && raw.format != "json" {
-		return nil, usagef("-j means -o json, but -o says %s: give one of them", raw.format)
+	for _, short := range []struct {
+		flag, format string
+		given        bool
+	}{{"-j", "json", raw.json}, {"--explain", "explain", raw.explain}} {
+		if short.given && f.Changed("output") && raw.format != short.format {
+			return nil, usagef("%s means -o %s, but -o says %s: give one of them", short.flag, short.format, raw.format)
+		}
+	}
+	if raw.json && raw.explain {
+		return nil, usagef("-j and --explain exclude each other: give one of them")
 	}
 	return o, errors.Join(o.checkFilter(raw), o.checkOutput(raw), o.checkLimits(f, raw))
 }
@@ -209,8 +245,11 @@ func (o *options) checkFilter(raw *rawFlags) (err error) {
 
 func (o *options) checkOutput(raw *rawFlags) error {
 	o.format = raw.format
-	if raw.json {
+	switch {
+	case raw.json:
 		o.format = "json"
+	case raw.explain:
+		o.format = "explain"
 	}
 	if !slices.ContainsFunc(output.Formats, func(f output.Format) bool { return f.Name == o.format }) {
 		return usagef("-o %s: no such format; there are: %s", o.format, formatNames())
@@ -245,8 +284,8 @@ func (o *options) checkLimits(f *pflag.FlagSet, raw *rawFlags) (err error) {
 	for _, d := range []struct {
 		flag  string
 		value time.Duration
-	}{{"duration", o.duration}, {"linger", o.linger}} {
-		if d.value < 0 || d.flag == "duration" && f.Changed(d.flag) && d.value == 0 {
+	}{{"duration", o.duration}, {"linger", o.linger}, {"close-wait", o.closeWait}, {"min-handshake", raw.minHandshake}} {
+		if d.value < 0 || d.flag != "linger" && f.Changed(d.flag) && d.value == 0 {
 			return usagef("--%s %s: not a positive time", d.flag, d.value)
 		}
 	}

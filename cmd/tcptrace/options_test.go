@@ -41,6 +41,8 @@ func TestOptions(t *testing.T) {
 		{"-4", func(o *options) { o.filter.Family = 4 }},
 		{"-6 -N 4026531840", func(o *options) { o.filter.Family, o.filter.Netns = 6, []uint32{4026531840} }},
 		{"-j -tT", func(o *options) { o.format, o.timeColumn = "json", output.TimeSeconds|output.TimeOfDay }},
+		{"--explain", func(o *options) { o.format = "explain" }},
+		{"--close-wait 3s", func(o *options) { o.closeWait = 3 * time.Second }},
 		{"-o json", func(o *options) { o.format = "json" }},
 		{"-w -q --segments all", func(o *options) { o.wide, o.quiet, o.allSegments = true, true, true }},
 		{"-c 5 --duration 1m --linger 0s --time-wait", func(o *options) {
@@ -52,7 +54,7 @@ func TestOptions(t *testing.T) {
 		{"--check --attach kprobe --btf f", func(o *options) { o.check, o.attach, o.btf = true, tracer.Kprobe, "f" }},
 		{"--ready-file r --record f --meta m", func(o *options) { o.readyFile, o.record, o.meta = "r", "f", "m" }},
 	} {
-		want := &options{ringSize: 16 << 20, format: "text", linger: time.Second, maxLive: 65536}
+		want := &options{ringSize: 16 << 20, format: "text", linger: time.Second, closeWait: 10 * time.Second, maxLive: 65536}
 		c.want(want)
 		got, err := parseOptions(strings.Fields(c.args))
 		if err != nil {
@@ -81,7 +83,7 @@ func TestWrongUsage(t *testing.T) {
 		{"-a 10.0.0.0/33", "-a 10.0.0.0/33: neither an address"},
 		{"-N /etc/passwd", "-N /etc/passwd: neither the inode number nor the path"},
 		{"-4 -6", "-4 and -6 exclude each other"},
-		{"-o xml", "-o xml: no such format; there are: text, json"},
+		{"-o xml", "-o xml: no such format; there are: text, json, explain"},
 		{"-j -o text", "-j means -o json, but -o says text"},
 		{"--segments data", "--segments data: not one of control, all"},
 		{"--ring-size 3M", "--ring-size 3M: not a power of two"},
@@ -90,7 +92,20 @@ func TestWrongUsage(t *testing.T) {
 		{"--ring-size big", "--ring-size big: not a power of two"},
 		{"--duration 0s", "--duration 0s: not a positive time"},
 		{"--duration soon", "soon"},
+		{"--close-wait 0s", "--close-wait 0s: not a positive time"},
 		{"--linger -1s", "--linger -1s: not a positive time"},
+		{"--fail-if slow", `--fail-if: "slow" is not known; there are: failed, reset`},
+		{"--fail-if failed|", `--fail-if: "" is not known`},
+		{"--fail-if failed||reset", `--fail-if: "" is not known`},
+		{"--fail-if handshake>soon", `--fail-if: "soon" is not a time such as 50ms`},
+		{"--fail-if handshake<1s", `--fail-if: "handshake<1s" is not known`},
+		{"--fail-if state=OPEN", `--fail-if: "OPEN" is no state`},
+		{"--fail-if finding=nothing", `--fail-if: there is no finding "nothing"`},
+		{"--state CLOSED", "--state CLOSED: no such state; there are: ESTABLISHED"},
+		{"--min-handshake 0s", "--min-handshake 0s: not a positive time"},
+		{"--min-handshake 10", "10"},
+		{"--explain -o json", "--explain means -o explain, but -o says json"},
+		{"--explain -j", "-j and --explain exclude each other"},
 		{"-c 0", "-c 0: not a number from 1"},
 		{"--max-timelines 0", "--max-timelines 0: not a number from 1"},
 		{"--attach magic", "--attach magic: not one of"},
@@ -196,7 +211,8 @@ func TestHelpListsEveryFlag(t *testing.T) {
 	for _, want := range []string{"-p, --pid", "-P, --port", "-L, --local-port", "-D, --remote-port", "-a, --addr", "-4,", "-6,",
 		"-N, --netns", "-o, --output", "-j, --json", "--segments", "-c, --count", "--duration", "-t,", "-T,", "-w, --wide",
 		"--attach", "--ring-size", "-q, --quiet", "-V, --version", "-h, --help", "--ready-file", "--linger", "--time-wait",
-		"--max-timelines", "--check", "--btf", "--meta", "Examples:"} {
+		"--max-timelines", "--failed", "--reset", "--retransmits", "--state", "--min-handshake", "--fail-if", "--explain",
+		"--close-wait", "--check", "--btf", "--meta", "Examples:"} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("help lacks %q", want)
 		}

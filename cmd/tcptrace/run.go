@@ -11,49 +11,50 @@ import (
 	"time"
 
 	"tcptrace/events"
+	"tcptrace/finding"
 	"tcptrace/output"
 	"tcptrace/timeline"
 	"tcptrace/tracer"
 )
 
 // run traces until ctx is done, or for as long or as much as the options say:
-// hooks → ring → events → timelines → output.
-func run(ctx context.Context, o *options, stdout, stderr io.Writer) (err error) {
+// hooks → ring → events → timelines → findings → output. It tells how many timelines matched --fail-if.
+func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uint64, err error) {
 	if err := removeOld(o.readyFile); err != nil {
-		return fmt.Errorf("ready file: %w", err)
+		return 0, fmt.Errorf("ready file: %w", err)
 	}
 	if err := removeOld(o.meta); err != nil {
-		return fmt.Errorf("meta: %w", err)
+		return 0, fmt.Errorf("meta: %w", err)
 	}
 	t, err := tracer.Open(tracerOptions(o))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
 
 	start := time.Now()
 	p, err := newPipeline(o, events.NewClock(start, tracer.Now()), t, stdout, stderr)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
 
 	if err := t.Snapshot(false); err != nil {
-		return err
+		return 0, err
 	}
 	meta := newMetaFile(o, t.Report(), start)
 	kept, err := t.DropRights(afterwards(o)...)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := meta.began(kept); err != nil {
-		return err
+		return 0, err
 	}
 	if !o.quiet {
 		sayStarted(stderr, t.Report())
 	}
 	if err := createReady(o.readyFile); err != nil {
-		return err
+		return 0, err
 	}
 
 	if o.duration > 0 {
@@ -62,15 +63,15 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (err error) 
 		defer cancel()
 	}
 	if err := t.Run(ctx, p); err != nil && !errors.Is(err, errEnough) {
-		return err
+		return 0, err
 	}
 	if err := t.Finish(p); err != nil && !errors.Is(err, errEnough) {
-		return err
+		return 0, err
 	}
 	if err := p.finish(); err != nil {
-		return err
+		return 0, err
 	}
-	return meta.ended(p.totals())
+	return p.matched, meta.ended(p.totals())
 }
 
 // afterwards is what takes rights after the tracing began: files that are still to be written.
@@ -84,10 +85,10 @@ func afterwards(o *options) (needs []tracer.Need) {
 }
 
 // replay sends a recording the same way.
-func replay(o *options, stdout, stderr io.Writer) (err error) {
+func replay(o *options, stdout, stderr io.Writer) (matched uint64, err error) {
 	f, err := os.Open(o.replay)
 	if err != nil {
-		return fmt.Errorf("replay: %w", err)
+		return 0, fmt.Errorf("replay: %w", err)
 	}
 	defer f.Close()
 	var p *pipeline
@@ -101,9 +102,10 @@ func replay(o *options, stdout, stderr io.Writer) (err error) {
 		defer func() { err = errors.Join(err, p.close()) }()
 	}
 	if err != nil && !errors.Is(err, errEnough) {
-		return fmt.Errorf("replay %s: %w", o.replay, err)
+		return 0, fmt.Errorf("replay %s: %w", o.replay, err)
 	}
-	return p.finish()
+	err = p.finish()
+	return p.matched, err
 }
 
 // errEnough: as many timelines as were asked for have been written.
@@ -114,11 +116,14 @@ type pipeline struct {
 	o        *options
 	tracer   *tracer.Tracer // nil for a replay
 	assemble *timeline.Assembler
+	find     *finding.Finder
 	out      output.Writer
 	record   *recordFile
 	stderr   io.Writer
 
 	events     uint64
+	shown      uint64 // timelines written
+	matched    uint64 // by --fail-if
 	last       uint64 // time of the last event
 	finishing  bool
 	toldLost   uint64
@@ -139,11 +144,12 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 		reasons := t.DropReasons()
 		opts.DropReason = func(r uint32) string { return reasons[r] }
 	}
+	p.find = finding.New(finding.Options{DropReason: opts.DropReason, CloseWait: o.closeWait})
 	p.assemble = timeline.New(timeline.Options{
 		Linger:        uint64(o.linger),
 		WholeTimeWait: o.timeWait,
 		MaxLive:       o.maxLive,
-		Entries:       o.format == "text",
+		Entries:       o.format == "text" && o.selected == nil,
 	})
 	var err error
 	if o.record != "" {
@@ -183,15 +189,42 @@ func (p *pipeline) Quiet(now uint64) error {
 
 func (p *pipeline) write(updates []timeline.Update) error {
 	for i := range updates {
-		if err := p.out.Write(&updates[i]); err != nil {
+		u := &updates[i]
+		if u.Kind == timeline.UpdateEnd {
+			p.find.Find(u.Timeline)
+			if p.o.failIf != nil && p.o.failIf(u.Timeline) {
+				p.matched++
+			}
+		}
+		if err := p.show(u); err != nil {
 			return err
 		}
 	}
-	if p.o.count > 0 && p.assemble.Stats().Written >= p.o.count && !p.finishing {
+	if p.o.count > 0 && p.shown >= p.o.count && !p.finishing {
 		p.finishing = true
 		return errEnough
 	}
 	return nil
+}
+
+// show writes what is selected. Whether a timeline is can only be said when it is ready: then
+// its entries are told first, as they would have been. An addendum to one that may not have been is left out.
+func (p *pipeline) show(u *timeline.Update) error {
+	if p.o.selected != nil {
+		if u.Kind != timeline.UpdateEnd || !p.o.selected(u.Timeline) {
+			return nil
+		}
+		for i := range u.Timeline.Entries {
+			entry := timeline.Update{Kind: timeline.UpdateEntry, Timeline: u.Timeline, Entry: &u.Timeline.Entries[i]}
+			if err := p.out.Write(&entry); err != nil {
+				return err
+			}
+		}
+	}
+	if u.Kind == timeline.UpdateEnd {
+		p.shown++
+	}
+	return p.out.Write(u)
 }
 
 // finish writes what is still open and says what there was.
@@ -265,6 +298,7 @@ func (p *pipeline) saySummary() {
 		n    uint64
 		what string
 	}{
+		{p.matched, "matched --fail-if"},
 		{s.Evicted, "timelines written early (--max-timelines)"},
 		{s.Forgotten, "TIME_WAITs not watched (--max-timelines)"},
 		{s.Unreadable, "segments not readable"},
@@ -275,7 +309,11 @@ func (p *pipeline) saySummary() {
 			fmt.Fprintf(&more, ", %d %s", n.n, n.what)
 		}
 	}
-	fmt.Fprintf(p.stderr, "tcptrace: %d events, %d timelines, %d lost%s\n", s.Events, s.Timelines, s.Lost, more.String())
+	shown := ""
+	if p.o.selected != nil {
+		shown = fmt.Sprintf(" (%d shown)", p.shown)
+	}
+	fmt.Fprintf(p.stderr, "tcptrace: %d events, %d timelines%s, %d lost%s\n", s.Events, s.Timelines, shown, s.Lost, more.String())
 }
 
 // recordFile is where --record writes to.

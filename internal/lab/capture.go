@@ -26,6 +26,9 @@ type Segment struct {
 	SACKPermitted bool
 	// TSVal and TSEcr are -1 where the option is not there.
 	TSVal, TSEcr int64
+	// Completeness is that of the whole conversation, tcp.completeness. CommunityID is its ID.
+	Completeness int
+	CommunityID  string
 }
 
 // Capture is a running tcpdump.
@@ -90,12 +93,14 @@ var fields = []string{
 	"tcp.seq_raw", "tcp.ack_raw", "tcp.window_size_value", "tcp.len",
 	"tcp.options.mss_val", "tcp.options.wscale.shift", "tcp.options.sack_perm",
 	"tcp.options.timestamp.tsval", "tcp.options.timestamp.tsecr",
+	"tcp.completeness", "communityid",
 }
 
 // Dissect reads a capture by tshark.
 func Dissect(t testing.TB, file string) (all []Segment) {
 	t.Helper()
-	args := []string{"-r", file, "-T", "fields", "-E", "separator=|", "-Y", "tcp"}
+	// Two passes: the first segment too says what the conversation came to.
+	args := []string{"-2", "--enable-protocol", "communityid", "-r", file, "-T", "fields", "-E", "separator=|", "-Y", "tcp"}
 	for _, f := range fields {
 		args = append(args, "-e", f)
 	}
@@ -145,6 +150,7 @@ func parseSegment(f []string) (s Segment, err error) {
 		MSS:    int(number(f[11], -1)), WScale: int(number(f[12], -1)),
 		SACKPermitted: f[13] != "",
 		TSVal:         number(f[14], -1), TSEcr: number(f[15], -1),
+		Completeness: int(number(f[16], -1)), CommunityID: f[17],
 	}
 	return s, err
 }

@@ -37,6 +37,7 @@ type Timeline struct {
 		DurationNS        *int64  `json:"duration_ns"`
 		SYNRetransmits    int     `json:"syn_retransmits"`
 		SYNACKRetransmits int     `json:"synack_retransmits"`
+		ReusedTimeWaitNS  *int64  `json:"reused_time_wait_ns"`
 		LocalISN          *uint32 `json:"local_isn"`
 		RemoteISN         *uint32 `json:"remote_isn"`
 	} `json:"handshake"`
@@ -58,7 +59,19 @@ type Timeline struct {
 		RxSegments  *int64 `json:"rx_segments"`
 		Retransmits *int64 `json:"retransmits"`
 	} `json:"traffic"`
-	Timeline []Entry `json:"timeline"`
+	ConnState    *string   `json:"conn_state"`
+	History      *string   `json:"history"`
+	Completeness *int      `json:"completeness"`
+	Timeline     []Entry   `json:"timeline"`
+	Findings     []Finding `json:"findings"`
+}
+
+// Finding is one of a timeline.
+type Finding struct {
+	Code     string `json:"code"`
+	Severity string `json:"severity"`
+	Text     string `json:"text"`
+	Next     string `json:"next"`
 }
 
 // Address is an endpoint's.

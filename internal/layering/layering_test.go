@@ -23,10 +23,12 @@ var layers = map[string][]string{
 	"gen":             {},
 	"events":          {"gen"},
 	"timeline":        {"events"},
-	"output":          {"events", "timeline"},
+	"finding":         {"events", "timeline", "internal/human"},
+	"output":          {"events", "timeline", "internal/human"},
 	"tracer":          {"events", "gen"},
-	"cmd/tcptrace":    {"events", "output", "timeline", "tracer"},
+	"cmd/tcptrace":    {"events", "finding", "output", "timeline", "tracer"},
 	"docs":            {},
+	"internal/human":  {},
 	"internal/schema": {"docs"},
 	"internal/lab":    {},
 	// These only ever measure or test; nothing imports them.
@@ -50,6 +52,7 @@ var owners = map[string][]string{
 var pure = map[string][]string{
 	"events":   {"context", "net", "os", "sync", "syscall", "golang.org/x/sys/unix"},
 	"timeline": {"context", "io", "net", "os", "sync", "syscall"},
+	"finding":  {"context", "io", "net", "os", "sync", "syscall"},
 	"output":   {"context", "net", "os", "sync"},
 }
 

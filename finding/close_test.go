@@ -1,0 +1,106 @@
+package finding
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"tcptrace/events"
+	"tcptrace/timeline"
+)
+
+// TestResetAfterClose: an RST in TIME_WAIT takes nothing back.
+func TestResetAfterClose(t *testing.T) {
+	c := client().opened().closed()
+	c.segment(rx, events.RST, timeline.StepRST, 502, 0)
+	New(Options{}).Find(&c.t)
+	if got := codes(&c.t); got != "reset-after-close" {
+		t.Errorf("found %q", got)
+	}
+	if text := c.t.Findings[0].Text; !strings.Contains(text, "in TIME_WAIT") {
+		t.Error(text)
+	}
+}
+
+// TestResetReasons: why, as far as what is known allows it.
+func TestResetReasons(t *testing.T) {
+	reset := func(dir timeline.Dir, from events.State) *connection {
+		c := client().opened()
+		switch from {
+		case events.CloseWait:
+			c.segment(rx, finACK, timeline.StepFIN, 1, 1).to(events.CloseWait)
+		case events.FinWait2:
+			c.to(events.FinWait1).segment(tx, finACK, timeline.StepFIN, 1, 1).
+				segment(rx, ack, timeline.StepFINACK, 1, 2).to(events.FinWait2)
+		}
+		if dir == rx {
+			c.segment(rx, events.RST, timeline.StepRST, 1, 0).to(events.Close)
+		} else {
+			c.to(events.Close).segment(tx, events.RST|events.ACK, timeline.StepRST, 1, 1)
+		}
+		c.t.Teardown.Kind = timeline.TeardownReset
+		c.t.End = timeline.Some(c.next())
+		return c
+	}
+	byProcess := func(c *connection) *connection {
+		for i := range c.t.Entries {
+			if e := &c.t.Entries[i]; e.To == events.Close && e.Type == timeline.EntryState {
+				e.PID, e.Comm = 7, events.Comm{'n', 'c'}
+			}
+		}
+		return c
+	}
+	for want, c := range map[string]*connection{
+		"in ESTABLISHED: its application aborted":            reset(rx, events.Established),
+		"in CLOSE_WAIT: it had sent its FIN":                 reset(rx, events.CloseWait),
+		"in FIN_WAIT2: it came after this end's FIN":         reset(rx, events.FinWait2),
+		"in FIN_WAIT2: data came though the application had": reset(tx, events.FinWait2),
+		"nc (pid 7) reset the connection":                    byProcess(reset(tx, events.Established)),
+		"SO_LINGER 0, as there was no data": func() *connection {
+			c := byProcess(reset(tx, events.Established))
+			c.t.Traffic.RxBytes = timeline.Some[uint64](0)
+			return c
+		}(),
+		"some of the 12 B received": func() *connection {
+			c := byProcess(reset(tx, events.Established))
+			c.t.Traffic.RxBytes = timeline.Some[uint64](12)
+			return c
+		}(),
+		"as ss -K does": func() *connection {
+			c := byProcess(reset(tx, events.Established))
+			c.t.Teardown.Errno = uint16(unix.ECONNABORTED)
+			return c
+		}(),
+		"keepalives or TCP_USER_TIMEOUT": func() *connection {
+			c := reset(tx, events.Established)
+			c.t.Teardown.Errno = uint16(unix.ETIMEDOUT)
+			return c
+		}(),
+		"TCP_ABORT_ON_MEMORY, in the kernel's word": func() *connection {
+			c := reset(tx, events.Established)
+			c.t.Teardown.ResetReason = "TCP_ABORT_ON_MEMORY"
+			return c
+		}(),
+	} {
+		New(Options{}).Find(&c.t)
+		if !slices.ContainsFunc(c.t.Findings, func(f timeline.Finding) bool { return strings.Contains(f.Text, want) }) {
+			t.Errorf("%q is not in %+v", want, c.t.Findings)
+		}
+	}
+}
+
+// TestCloseWait: an application that has not closed is found fault with, at the end too.
+func TestCloseWait(t *testing.T) {
+	c := client().opened().segment(rx, finACK, timeline.StepFIN, 1, 1).to(events.CloseWait)
+	c.t.Teardown.Kind = timeline.TeardownNone
+	entered := c.t.Entries[len(c.t.Entries)-1].Time
+	for age, want := range map[uint64]string{9e9: "", 11e9: "close-wait-leak"} {
+		c.t.WrittenAt = entered + age
+		New(Options{}).Find(&c.t)
+		if got := codes(&c.t); got != want {
+			t.Errorf("after %d ns: found %q, want %q", age, got, want)
+		}
+	}
+}
