@@ -14,8 +14,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// build builds the tracer once for all tests of a binary.
+const (
+	// binaryVariable names a tracer that is built already.
+	binaryVariable = "TCPTRACE_BINARY"
+	// attachVariable is how the tracer shall attach, as its --attach says it.
+	attachVariable = "TCPTRACE_ATTACH"
+)
+
+// build builds the tracer once for all tests of a binary, unless $TCPTRACE_BINARY names one.
 var build = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv(binaryVariable); path != "" {
+		return path, nil
+	}
 	dir, err := os.MkdirTemp("", "tcptrace-test-")
 	if err != nil {
 		return "", err
@@ -35,7 +45,7 @@ type buildError struct {
 
 func (e *buildError) Error() string { return e.err.Error() + "\n" + e.output }
 
-// Binary is the path of the tracer, built from this tree.
+// Binary is the path of the tracer: $TCPTRACE_BINARY, or built from this tree.
 func Binary(t testing.TB) string {
 	t.Helper()
 	path, err := build()
@@ -45,11 +55,12 @@ func Binary(t testing.TB) string {
 	return path
 }
 
-// CleanUp removes what Binary built; TestMain calls it.
+// CleanUp removes what Binary built, and ends what dissects captures; TestMain calls it.
 func CleanUp() {
-	if path, err := build(); err == nil {
+	if path, err := build(); err == nil && os.Getenv(binaryVariable) == "" {
 		_ = os.RemoveAll(filepath.Dir(path))
 	}
+	dissector.stop()
 }
 
 // Tracer is a running tcptrace.
@@ -60,14 +71,17 @@ type Tracer struct {
 	stdout, stderr bytes.Buffer
 }
 
-// StartTracer starts tcptrace -o json and returns when it traces. $TCPTRACE_RECORD names a
-// directory for recordings, each under the test's name.
+// StartTracer starts tcptrace -o json and returns when it traces. $TCPTRACE_ATTACH is how it
+// attaches; $TCPTRACE_RECORD names a directory for recordings, each under the test's name.
 func StartTracer(t testing.TB, args ...string) *Tracer {
 	t.Helper()
 	Need(t)
 	tr := &Tracer{t: t, ended: make(chan struct{})}
 	ready := filepath.Join(t.TempDir(), "ready")
 	args = append([]string{"-o", "json", "--ready-file", ready}, args...)
+	if attach := os.Getenv(attachVariable); attach != "" {
+		args = append(args, "--attach", attach)
+	}
 	if dir := os.Getenv("TCPTRACE_RECORD"); dir != "" {
 		args = append(args, "--record", filepath.Join(dir, strings.ReplaceAll(t.Name(), "/", "_")+".events"))
 	}
