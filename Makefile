@@ -8,7 +8,7 @@ DESTDIR ?=
 SUDO    := $(if $(filter-out 0,$(shell id -u)),$(shell command -v sudo))
 
 # What tests compare with, and build their networks from; each as COMMAND:PACKAGE.
-TEST_TOOLS  := ip:iproute2 ss:iproute2 nft:nftables tcpdump:tcpdump tshark:tshark
+TEST_TOOLS  := ip:iproute2 ss:iproute2 nft:nftables tcpdump:tcpdump sharkd:wireshark-common
 BENCH_TOOLS := tcpdump:tcpdump tcpstates:libbpf-tools tcplife:libbpf-tools bpftrace:bpftrace
 BPF_TOOLS   := clang-19:clang-19 llvm-strip-19:llvm-19 /usr/include/bpf/bpf_helpers.h:libbpf-dev
 

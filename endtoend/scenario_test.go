@@ -1,6 +1,7 @@
 package endtoend
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -114,26 +115,12 @@ var scenarios = []struct {
 	{
 		name: "refused",
 		run: func(e *env) {
-			c := e.socketAt(e.net.Client, e.client, clientPort)
-			if err := e.connect(c, e.server, serverPort); err != unix.ECONNREFUSED {
+			c := e.socketAt(e.net.Client, e.client, e.clientAt().Port())
+			if err := e.connect(c, e.server, e.serverAt().Port()); err != unix.ECONNREFUSED {
 				e.t.Errorf("connect: %v", err)
 			}
 		},
 		want: want{client: "CLOSE SYN_SENT CLOSE", outcome: "refused", clientErrno: "ECONNREFUSED", teardown: "none"},
-	},
-	{
-		name: "syn-dropped-until-timeout",
-		run: func(e *env) {
-			e.net.Client.Sysctl("net.ipv4.tcp_syn_retries", "1")
-			e.net.Client.Sysctl("net.ipv4.tcp_syn_linear_timeouts", "0")
-			e.net.Server.Drop("input", "tcp dport 8080", 0)
-			c := e.socketAt(e.net.Client, e.client, clientPort)
-			if err := e.connect(c, e.server, serverPort); err != unix.ETIMEDOUT {
-				e.t.Errorf("connect: %v", err)
-			}
-		},
-		want: want{client: "CLOSE SYN_SENT CLOSE", outcome: "timed-out", clientErrno: "ETIMEDOUT", teardown: "none",
-			synRetransmits: 1, serverDrop: "NETFILTER_DROP"},
 	},
 	{
 		name: "synack-dropped-once",
@@ -150,7 +137,7 @@ var scenarios = []struct {
 	{
 		name: "third-ack-lost",
 		run: func(e *env) {
-			e.net.Server.Drop("input", "tcp dport 8080 tcp flags & (syn|ack|fin|psh|rst) == ack", 1)
+			e.net.Server.Drop("input", e.toServer("tcp flags & (syn|ack|fin|psh|rst) == ack"), 1)
 			c, s := e.open()
 			c.close()
 			s.readEOF()
@@ -163,7 +150,7 @@ var scenarios = []struct {
 		name: "fin-lost",
 		run: func(e *env) {
 			c, s := e.open()
-			e.net.Server.Drop("input", "tcp dport 8080 tcp flags & fin == fin", 1)
+			e.net.Server.Drop("input", e.toServer("tcp flags & fin == fin"), 1)
 			c.close()
 			s.readEOF()
 			s.close()
@@ -178,7 +165,7 @@ var scenarios = []struct {
 			c.shutdown()
 			e.state(e.net.Client, tcpFinWait2)
 			s.readEOF()
-			e.net.Server.Drop("input", "tcp dport 8080 tcp flags & (syn|ack|fin|psh|rst) == ack", 1)
+			e.net.Server.Drop("input", e.toServer("tcp flags & (syn|ack|fin|psh|rst) == ack"), 1)
 			s.close()
 			c.readEOF()
 		},
@@ -233,24 +220,64 @@ var scenarios = []struct {
 		want: want{client: activeOpen + " CLOSE", server: passiveOpen + " CLOSE",
 			teardown: "reset", initiator: "client"},
 	},
+	{
+		name: "syn-dropped-until-timeout",
+		run: func(e *env) {
+			e.net.Client.Sysctl("net.ipv4.tcp_syn_retries", "1")
+			e.net.Client.Sysctl("net.ipv4.tcp_syn_linear_timeouts", "0")
+			e.net.Server.Drop("input", e.toServer(""), 0)
+			c := e.socketAt(e.net.Client, e.client, e.clientAt().Port())
+			if err := e.connect(c, e.server, e.serverAt().Port()); err != unix.ETIMEDOUT {
+				e.t.Errorf("connect: %v", err)
+			}
+		},
+		want: want{client: "CLOSE SYN_SENT CLOSE", outcome: "timed-out", clientErrno: "ETIMEDOUT", teardown: "none",
+			synRetransmits: 1, serverDrop: "NETFILTER_DROP"},
+	},
 }
 
+// toServer is nftables' expression for segments of the connection to the server.
+func (e *env) toServer(more string) string {
+	return fmt.Sprintf("tcp dport %d %s", e.serverAt().Port(), more)
+}
+
+// TestScenario: every scenario in every family, on a cable and on loopback. Those of one network
+// run one after the other, under one tracer; then each is judged.
 func TestScenario(t *testing.T) {
-	lab.Need(t, "ip", "nft", "tcpdump", "tshark")
-	for _, sc := range scenarios {
-		for _, family := range families {
-			for name, network := range map[string]func(testing.TB) *lab.Network{"cable": lab.Cable, "loopback": lab.Loopback} {
-				if sc.cableOnly && name != "cable" {
-					continue
-				}
-				t.Run(sc.name+"/"+name+"-"+family, func(t *testing.T) {
-					t.Parallel()
-					e := newEnv(t, network(t), family)
-					sc.run(e)
-					e.rest()
-					sc.want.check(t, e, e.finish())
-				})
-			}
+	lab.Need(t, "ip", "nft", "tcpdump", "sharkd")
+	for _, family := range families {
+		t.Run("cable-"+family, func(t *testing.T) {
+			t.Parallel()
+			runScenarios(t, lab.Cable(t), family)
+		})
+		t.Run("loopback-"+family, func(t *testing.T) {
+			t.Parallel()
+			runScenarios(t, lab.Loopback(t), family)
+		})
+	}
+}
+
+func runScenarios(t *testing.T, n *lab.Network, family string) {
+	e := newEnv(t, n, family)
+	ran := map[int]bool{}
+	for i, sc := range scenarios {
+		if sc.cableOnly && n.Client == n.Server {
+			continue
+		}
+		ran[i] = t.Run(sc.name, func(t *testing.T) {
+			one := e.at(t, i)
+			sc.run(one)
+			one.rest()
+		})
+	}
+	rec := e.stop()
+	equal(t, "timelines", len(rec.out.Timelines), 2*len(ran))
+	for i, sc := range scenarios {
+		if ran[i] {
+			t.Run(sc.name+"/told", func(t *testing.T) {
+				one := e.at(t, i)
+				sc.want.check(t, one, one.result(rec))
+			})
 		}
 	}
 }
@@ -264,9 +291,8 @@ func or(s, otherwise string) string {
 
 func (w *want) check(t *testing.T, e *env, r *result) {
 	t.Helper()
-	if len(r.client.timelines) != 1 || len(r.server.timelines) != 1 || len(r.out.Timelines) != 2 {
-		t.Fatalf("%d timelines of the client, %d of the server, %d in all; want 1, 1, 2",
-			len(r.client.timelines), len(r.server.timelines), len(r.out.Timelines))
+	if len(r.client.timelines) != 1 || len(r.server.timelines) != 1 {
+		t.Fatalf("%d timelines of the client, %d of the server; want 1, 1", len(r.client.timelines), len(r.server.timelines))
 	}
 	client, server := &r.client.timelines[0], &r.server.timelines[0]
 	equal(t, "client's states", states(t, client), w.client)
