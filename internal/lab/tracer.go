@@ -68,17 +68,25 @@ type Tracer struct {
 	t              testing.TB
 	cmd            *exec.Cmd
 	ended          chan struct{} // closed when it has ended
+	ready          string        // the file that is there when it traces
 	stdout, stderr bytes.Buffer
 }
 
-// StartTracer starts tcptrace -o json and returns when it traces. $TCPTRACE_ATTACH is how it
-// attaches; $TCPTRACE_RECORD names a directory for recordings, each under the test's name.
+// StartTracer launches a tracer and returns when it traces.
 func StartTracer(t testing.TB, args ...string) *Tracer {
 	t.Helper()
+	tr := LaunchTracer(t, args...)
+	tr.Ready(t)
+	return tr
+}
+
+// LaunchTracer starts tcptrace -o json, which does not trace before Ready returns. $TCPTRACE_ATTACH is
+// how it attaches; $TCPTRACE_RECORD names a directory for recordings, each under the test's name.
+func LaunchTracer(t testing.TB, args ...string) *Tracer {
+	t.Helper()
 	Need(t)
-	tr := &Tracer{t: t, ended: make(chan struct{})}
-	ready := filepath.Join(t.TempDir(), "ready")
-	args = append([]string{"-o", "json", "--ready-file", ready}, args...)
+	tr := &Tracer{t: t, ended: make(chan struct{}), ready: filepath.Join(t.TempDir(), "ready")}
+	args = append([]string{"-o", "json", "--ready-file", tr.ready}, args...)
 	if attach := os.Getenv(attachVariable); attach != "" {
 		args = append(args, "--attach", attach)
 	}
@@ -95,16 +103,21 @@ func StartTracer(t testing.TB, args ...string) *Tracer {
 		_ = tr.cmd.Process.Kill()
 		<-tr.ended
 	})
+	return tr
+}
+
+// Ready waits until it traces; a tracer that ends before fails the test.
+func (tr *Tracer) Ready(t testing.TB) {
+	t.Helper()
 	Eventually(t, "the tracer is ready", func() bool {
 		select {
 		case <-tr.ended:
 			t.Fatalf("the tracer ended: %v\n%s", tr.cmd.ProcessState, tr.stderr.String())
 		default:
 		}
-		_, err := os.Stat(ready)
+		_, err := os.Stat(tr.ready)
 		return err == nil
 	})
-	return tr
 }
 
 // Wait waits until the tracer has ended by itself, and returns its standard output as it is.
