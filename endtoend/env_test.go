@@ -32,6 +32,12 @@ const (
 	tcpListen   = 10
 )
 
+// Facts that some kernels cannot tell (tracer/hooks.go).
+const (
+	factDrops    = "dropped segments"
+	factSnapshot = "sockets that were there before"
+)
+
 const serverPort, clientPort = 8080, 40000
 
 // env is a network with a tracer and captures running, and a listener on the server.
@@ -202,6 +208,17 @@ func (e *env) stop() *record {
 	return r
 }
 
+// of are the timelines of an endpoint, in order of their start.
+func (r *record) of(local, remote netip.AddrPort) (all []lab.Timeline) {
+	for _, tl := range r.out.Timelines {
+		if tl.Local.AddrPort() == local && tl.Remote.AddrPort() == remote {
+			all = append(all, tl)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b lab.Timeline) int { return strings.Compare(a.Start, b.Start) })
+	return all
+}
+
 // result is what a record holds of one connection.
 type result struct {
 	out            *lab.Output
@@ -214,8 +231,8 @@ func (e *env) result(rec *record) *result {
 	e.t.Helper()
 	client, server := e.clientAt(), e.serverAt()
 	r := &result{out: rec.out}
-	r.client = endpoint{client, server, r.of(client, server), between(rec.client, client, server)}
-	r.server = endpoint{server, client, r.of(server, client), between(rec.server, client, server)}
+	r.client = endpoint{client, server, rec.of(client, server), between(rec.client, client, server)}
+	r.server = endpoint{server, client, rec.of(server, client), between(rec.server, client, server)}
 	e.agree("client", &r.client, r.out)
 	e.agree("server", &r.server, r.out)
 	return r
@@ -234,17 +251,6 @@ func between(capture []lab.Segment, a, b netip.AddrPort) (all []lab.Segment) {
 			all = append(all, s)
 		}
 	}
-	return all
-}
-
-// of are the timelines of an endpoint, in order of their start.
-func (r *result) of(local, remote netip.AddrPort) (all []lab.Timeline) {
-	for _, tl := range r.out.Timelines {
-		if tl.Local.AddrPort() == local && tl.Remote.AddrPort() == remote {
-			all = append(all, tl)
-		}
-	}
-	slices.SortStableFunc(all, func(a, b lab.Timeline) int { return strings.Compare(a.Start, b.Start) })
 	return all
 }
 

@@ -134,7 +134,11 @@ func TestPIDFilterFollowsTheOwner(t *testing.T) {
 	_ = child.Wait()
 	e.rest()
 
-	got := mine.Stop().Timelines
+	told := mine.Stop()
+	if told.Lacks(factSnapshot) {
+		t.Skip("needs bpf_sock_from_file, for the sockets that were there before")
+	}
+	got := told.Timelines
 	if len(got) != 1 {
 		t.Fatalf("by this process: %d timelines, want 1", len(got))
 	}

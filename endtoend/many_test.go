@@ -64,7 +64,9 @@ func TestParallel(t *testing.T) {
 			end := endpoint{tl.Local.AddrPort(), tl.Remote.AddrPort(), []lab.Timeline{tl}, segments}
 			e.agree("client", &end, out)
 		}
-		equal(t, "states", states(t, &tl), way)
+		if got := states(t, &tl); got != way {
+			t.Errorf("states: got %s, want %s:\n%+v", got, way, tl.Timeline)
+		}
 		equal(t, "complete", tl.Complete, true)
 		equal(t, "sent", *tl.Traffic.TxBytes, 100)
 		equal(t, "received", *tl.Traffic.RxBytes, 100)

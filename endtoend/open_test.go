@@ -113,6 +113,9 @@ func TestOpenedBefore(t *testing.T) {
 			c.readEOF()
 			e.rest()
 			r := e.finish()
+			if r.out.Lacks(factSnapshot) {
+				t.Skip("needs bpf_sock_from_file, for the sockets that were there before")
+			}
 			if len(r.client.timelines) != 1 || len(r.server.timelines) != 1 {
 				t.Fatalf("%d and %d timelines, want 1 and 1", len(r.client.timelines), len(r.server.timelines))
 			}

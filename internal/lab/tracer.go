@@ -143,6 +143,12 @@ type Output struct {
 	Stderr    string
 }
 
+// Lacks reports whether the tracer said that this kernel does not tell a fact, by the name that
+// its hook has in tracer/hooks.go.
+func (o *Output) Lacks(fact string) bool {
+	return strings.Contains(o.Stderr, "tcptrace: without "+fact+":")
+}
+
 // Stop ends the tracer as Ctrl-C does, and reads its output.
 func (tr *Tracer) Stop() *Output {
 	t := tr.t
