@@ -81,7 +81,7 @@ func whole(t *testing.T, tl *lab.Timeline) {
 	// A port may be used again out of TIME_WAIT.
 	way := strings.Replace(states(t, tl), "TIME_WAIT CLOSE", "TIME_WAIT", 1)
 	if way != activeOpen+activeClose && way != passiveOpen+passiveClose {
-		t.Errorf("complete, but its states are %s", way)
+		t.Errorf("complete, but its states are %s: %s %v, %v\n%+v", way, tl.Role, tl.Local, tl.Remote, tl.Timeline)
 	}
 	segments := 0
 	for _, entry := range tl.Timeline {

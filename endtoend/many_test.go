@@ -61,13 +61,15 @@ func TestParallel(t *testing.T) {
 		way := passiveOpen + passiveClose
 		if tl.Role == "client" {
 			way = activeOpen + activeClose
-			end := endpoint{tl.Local.AddrPort(), tl.Remote.AddrPort(), []lab.Timeline{tl}, segments}
+			local, remote := tl.Local.AddrPort(), tl.Remote.AddrPort()
+			end := endpoint{local, remote, []lab.Timeline{tl}, between(segments, local, remote)}
 			e.agree("client", &end, out)
+			way += resetLater(&end)
 		}
-		if got := states(t, &tl); got != way {
-			t.Errorf("states: got %s, want %s:\n%+v", got, way, tl.Timeline)
+		equal(t, "states", states(t, &tl), way)
+		if !tl.Complete {
+			t.Fatalf("%s %v is not complete; the tracer said:\n%s", tl.Role, tl.Remote, out.Stderr)
 		}
-		equal(t, "complete", tl.Complete, true)
 		equal(t, "sent", *tl.Traffic.TxBytes, 100)
 		equal(t, "received", *tl.Traffic.RxBytes, 100)
 	}

@@ -1,6 +1,7 @@
 package endtoend
 
 import (
+	"net/netip"
 	"sync"
 	"testing"
 
@@ -40,9 +41,11 @@ func TestNetem(t *testing.T) {
 					one := e.at(t, i)
 					r := one.result(rec)
 					w.check(t, one, r)
-					cl := &r.client.timelines[0]
-					equal(t, "SYN retransmits", cl.Handshake.SYNRetransmits, sentAgain(&r.client, syn))
-					equal(t, "FIN retransmits", cl.Teardown.FINRetransmits, sentAgain(&r.client, fin))
+					for _, end := range []*endpoint{&r.client, &r.server} {
+						tl := &end.timelines[0]
+						equal(t, tl.Role+"'s SYN retransmits", tl.Handshake.SYNRetransmits, repeated(end.capture, syn, syn|ack))
+						equal(t, tl.Role+"'s FIN retransmits", tl.Teardown.FINRetransmits, repeated(end.capture, fin, fin))
+					}
 				}
 			})
 		}
@@ -62,12 +65,15 @@ func exchange(e *env) {
 	e.rest()
 }
 
-// sentAgain counts the segments with a flag that an endpoint sent after its first.
-func sentAgain(end *endpoint, flag uint8) int {
-	n := -1
-	for _, s := range end.capture {
-		if s.Src == end.local && s.Flags&flag != 0 {
-			n++
+// repeated counts the segments whose flags, of those in mask, are just flags, after each sender's first.
+func repeated(capture []lab.Segment, flags, mask uint8) (n int) {
+	seen := map[netip.AddrPort]bool{}
+	for _, s := range capture {
+		if s.Flags&mask == flags {
+			if seen[s.Src] {
+				n++
+			}
+			seen[s.Src] = true
 		}
 	}
 	return n
