@@ -217,7 +217,7 @@ func TestSocketReused(t *testing.T) {
 	s.take(s.a.Finish(s.now))
 	equal(t, "timelines", len(s.ended), 2)
 	for i, tl := range s.ended {
-		equal(t, "way", way(tl), "LISTEN SYN_RECV ESTABLISHED")
+		equal(t, "way", way(&tl), "LISTEN SYN_RECV ESTABLISHED")
 		equal(t, "complete", tl.Complete, i == 1)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -147,6 +148,16 @@ type Output struct {
 // its hook has in tracer/hooks.go.
 func (o *Output) Lacks(fact string) bool {
 	return strings.Contains(o.Stderr, "tcptrace: without "+fact+":")
+}
+
+var missed = regexp.MustCompile(`, (\d+) missed`)
+
+// Missed is how many runs of the tracer's programs the kernel left out, "" for none.
+func (o *Output) Missed() string {
+	if m := missed.FindStringSubmatch(o.Stderr); m != nil {
+		return m[1]
+	}
+	return ""
 }
 
 // Stop ends the tracer as Ctrl-C does, and reads its output.
