@@ -125,9 +125,13 @@ func TestStartAndStopUnderLoad(t *testing.T) {
 			c.close()
 		}
 	})
+	var missed *lab.Output
 	for range 5 {
 		out := lab.StartTracer(t, "-N", net.Client.Path()).Stop()
-		skipMissed(t, out, false)
+		if out.Missed() != "" {
+			missed = out
+			continue
+		}
 		equal(t, "nothing lost", strings.Contains(out.Stderr, " 0 lost"), true)
 		for _, tl := range out.Timelines {
 			whole(t, &tl)
@@ -141,4 +145,7 @@ func TestStartAndStopUnderLoad(t *testing.T) {
 	}
 	close(stop)
 	all.Wait()
+	if missed != nil {
+		skipMissed(t, missed, false)
+	}
 }

@@ -392,8 +392,11 @@ func resetLater(end *endpoint) string {
 		case s.Flags&fin != 0:
 			closed |= 2
 		case s.Flags&rst != 0 && !sent && closed == 3:
-			if last := end.timelines[0].Timeline; last[len(last)-1].From == "TIME_WAIT" {
-				return " CLOSE"
+			// Not every RST does: it must be in the window.
+			for _, entry := range end.timelines[0].Timeline {
+				if entry.From == "TIME_WAIT" && entry.To == "CLOSE" {
+					return " CLOSE"
+				}
 			}
 		}
 	}
