@@ -160,6 +160,9 @@ func (a *Assembler) Finish(now uint64) []Update {
 	a.begin()
 	a.advance(now)
 	for t := a.live.first; t != nil; t = a.live.first {
+		if !t.track.countersFinal && !t.track.sampled {
+			t.track.countersKnown = false // those of the last state change: since then it has sent more
+		}
 		a.write(t)
 	}
 	return a.updates

@@ -208,6 +208,14 @@ func TestLossMarksItsTimeline(t *testing.T) {
 	equal(t, "the other is complete", other.Complete, true)
 }
 
+// TestTrafficSoFarIsASnapshots: the counters of the last change of state are not those of the end.
+func TestTrafficSoFarIsASnapshots(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.established(7)
+	s.take(s.a.Finish(s.now))
+	equal(t, "traffic is known", s.only().Traffic.TxBytes.Known, false)
+}
+
 // TestSocketReused: where a socket's end was missed, its memory is another connection's next.
 func TestSocketReused(t *testing.T) {
 	s := newStory(t, timeline.Options{})

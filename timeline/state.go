@@ -178,5 +178,6 @@ func (a *Assembler) snapshot(e *events.Event) {
 	t.setOwner(e)
 	if !t.track.countersFinal {
 		t.setCounters(e)
+		t.track.sampled = true
 	}
 }
