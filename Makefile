@@ -8,7 +8,8 @@ DESTDIR ?=
 SUDO    := $(if $(filter-out 0,$(shell id -u)),$(shell command -v sudo))
 
 # What tests compare with, and build their networks from; each as COMMAND:PACKAGE.
-TEST_TOOLS  := ip:iproute2 ss:iproute2 nft:nftables tcpdump:tcpdump tshark:tshark
+TEST_TOOLS  := ip:iproute2 ss:iproute2 nft:nftables tcpdump:tcpdump sharkd:wireshark-common
+VM_TOOLS    := qemu-system-x86_64:qemu-system-x86 cpio:cpio depmod:kmod /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
 BENCH_TOOLS := tcpdump:tcpdump tcpstates:libbpf-tools tcplife:libbpf-tools bpftrace:bpftrace
 BPF_TOOLS   := clang-19:clang-19 llvm-strip-19:llvm-19 /usr/include/bpf/bpf_helpers.h:libbpf-dev
 
@@ -46,6 +47,11 @@ test: ## run every test this machine can; as root also those on the live kernel
 # One package at a time: those on the live kernel would disturb each other. Their
 # results depend on more than files, so none is taken from the cache.
 	$(GO) test -p 1 -count 1 -timeout 15m ./...
+
+.PHONY: test-kernels
+test-kernels: ## run the end-to-end tests on Debian's kernels, emulated; KERNEL="6.1 newest" picks, arm64 is one too
+	@.ci/need --must $(VM_TOOLS) $(if $(filter arm64,$(KERNEL)),qemu-system-aarch64:qemu-system-arm)
+	GO='$(GO)' .ci/test-kernels $(KERNEL)
 
 .PHONY: fuzz
 fuzz: ## run each fuzzer for FUZZTIME (30s)

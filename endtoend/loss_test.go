@@ -84,7 +84,7 @@ func whole(t *testing.T, tl *lab.Timeline) {
 	// A port may be used again out of TIME_WAIT.
 	way := strings.Replace(states(t, tl), "TIME_WAIT CLOSE", "TIME_WAIT", 1)
 	if way != activeOpen+activeClose && way != passiveOpen+passiveClose {
-		t.Errorf("complete, but its states are %s", way)
+		t.Errorf("complete, but its states are %s: %s %v, %v\n%+v", way, tl.Role, tl.Local, tl.Remote, tl.Timeline)
 	}
 	segments := 0
 	for _, entry := range tl.Timeline {
@@ -128,19 +128,28 @@ func TestStartAndStopUnderLoad(t *testing.T) {
 			c.close()
 		}
 	})
+	var missed *lab.Output
 	for range 5 {
 		out := lab.StartTracer(t, "-N", net.Client.Path()).Stop()
+		if out.Missed() != "" {
+			missed = out
+			continue
+		}
 		equal(t, "nothing lost", strings.Contains(out.Stderr, " 0 lost"), true)
 		for _, tl := range out.Timelines {
 			whole(t, &tl)
 			if tl.Complete && tl.Handshake.Outcome == "unobserved" {
 				t.Errorf("complete, but its handshake was not seen: %+v", tl.Timeline)
 			}
-			if tl.Process == nil && tl.Complete {
+			// A listener that was there before is known by the snapshot.
+			if tl.Process == nil && tl.Complete && !out.Lacks(factSnapshot) {
 				t.Errorf("complete, but nobody's: %+v", tl.Timeline)
 			}
 		}
 	}
 	close(stop)
 	all.Wait()
+	if missed != nil {
+		skipMissed(t, missed, false)
+	}
 }

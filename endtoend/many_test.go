@@ -47,6 +47,7 @@ func TestParallel(t *testing.T) {
 	segments := capture.Stop()
 	out := e.tracer.Stop()
 
+	skipMissed(t, out, false)
 	equal(t, "timelines", len(out.Timelines), 2*n)
 	ids := map[string]*lab.Timeline{}
 	for i := range out.Timelines {
@@ -61,11 +62,15 @@ func TestParallel(t *testing.T) {
 		way := passiveOpen + passiveClose
 		if tl.Role == "client" {
 			way = activeOpen + activeClose
-			end := endpoint{tl.Local.AddrPort(), tl.Remote.AddrPort(), []lab.Timeline{tl}, segments}
+			local, remote := tl.Local.AddrPort(), tl.Remote.AddrPort()
+			end := endpoint{local, remote, []lab.Timeline{tl}, between(segments, local, remote)}
 			e.agree("client", &end, out)
+			way += resetLater(&end)
 		}
 		equal(t, "states", states(t, &tl), way)
-		equal(t, "complete", tl.Complete, true)
+		if !tl.Complete {
+			t.Fatalf("%s %v is not complete; the tracer said:\n%s", tl.Role, tl.Remote, out.Stderr)
+		}
 		equal(t, "sent", *tl.Traffic.TxBytes, 100)
 		equal(t, "received", *tl.Traffic.RxBytes, 100)
 	}

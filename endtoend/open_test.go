@@ -113,6 +113,9 @@ func TestOpenedBefore(t *testing.T) {
 			c.readEOF()
 			e.rest()
 			r := e.finish()
+			if r.out.Lacks(factSnapshot) {
+				t.Skip("needs bpf_sock_from_file, for the sockets that were there before")
+			}
 			if len(r.client.timelines) != 1 || len(r.server.timelines) != 1 {
 				t.Fatalf("%d and %d timelines, want 1 and 1", len(r.client.timelines), len(r.server.timelines))
 			}
@@ -157,6 +160,10 @@ func TestStillOpen(t *testing.T) {
 		equal(t, "ended", tl.End != nil, false)
 		equal(t, "teardown", tl.Teardown.Kind, "none")
 		equal(t, "complete", tl.Complete, true)
+	}
+	if r.out.Lacks(factSnapshot) {
+		equal(t, "unknown traffic is told", cl.Traffic.TxBytes != nil || sv.Traffic.RxBytes != nil, false)
+		return
 	}
 	equal(t, "client sent", *cl.Traffic.TxBytes, 1234)
 	equal(t, "client received", *cl.Traffic.RxBytes, 77)

@@ -1,5 +1,5 @@
 // Package endtoend holds the tests of the whole path: real sockets on the real kernel, the
-// tracer's JSON against what tcpdump captured and tshark dissected.
+// tracer's JSON against what tcpdump captured and Wireshark (sharkd) dissected.
 package endtoend
 
 import (
@@ -77,7 +77,7 @@ func controlSegments(capture []lab.Segment, local, remote netip.AddrPort) (tx, r
 	return tx, rx
 }
 
-// format is a segment in words, equal for the tracer's and tshark's if the segments are.
+// format is a segment in words, equal for the tracer's and sharkd's if the segments are.
 func format(flags uint8, seq, ackNo uint32, window uint16, length uint32, mss, wscale int, sack bool, tsval, tsecr int64) string {
 	names := ""
 	for i, n := range []string{"FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR"} {

@@ -68,7 +68,7 @@ func TestOracle(t *testing.T) {
 	}
 }
 
-// TestFormatsAgree: the same segment in tshark's words and in the tracer's reads the same, and a
+// TestFormatsAgree: the same segment in sharkd's words and in the tracer's reads the same, and a
 // difference in any field shows.
 func TestFormatsAgree(t *testing.T) {
 	captured := lab.Segment{Flags: syn | ack, Seq: 1, Ack: 2, Window: 3, Len: 4, MSS: 1460, WScale: 7, SACKPermitted: true, TSVal: 5, TSEcr: 6}

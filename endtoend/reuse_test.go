@@ -71,10 +71,14 @@ func TestTimeWaitReused(t *testing.T) {
 			way := passiveOpen + activeClose
 			if c.linger == "0s" {
 				equal(t, "first", states(t, first), way)
-				equal(t, "addenda", len(r.out.Addenda), 1)
-				a := r.out.Addenda[0]
-				equal(t, "addendum's id", a.ID, first.ID)
-				equal(t, "addendum's end", a.Timeline[len(a.Timeline)-1].To, "CLOSE")
+				ends := 0 // more addenda than this one may tell of segments that came late
+				for _, a := range r.out.Addenda {
+					if a.Timeline[len(a.Timeline)-1].To == "CLOSE" {
+						equal(t, "addendum's id", a.ID, first.ID)
+						ends++
+					}
+				}
+				equal(t, "addenda that tell the end", ends, 1)
 			} else {
 				equal(t, "first", states(t, first), way+" CLOSE")
 				equal(t, "TIME_WAIT's length is known", first.Teardown.TimeWaitNS != nil && *first.Teardown.TimeWaitNS > 0, true)

@@ -39,7 +39,7 @@ func newSocket(t testing.TB, h *lab.Host, family string) (s *socket, domain int)
 	})
 	s.option(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	// A call that never returns would hang the test: let it fail.
-	timeout := unix.Timeval{Sec: 15}
+	timeout := unix.Timeval{Sec: 60}
 	s.must("SO_RCVTIMEO", unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout))
 	t.Cleanup(s.close)
 	return s, domain

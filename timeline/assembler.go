@@ -172,6 +172,9 @@ func (a *Assembler) Finish(now uint64) []Update {
 		a.waitVanished(w)
 	}
 	for t := a.live.first; t != nil; t = a.live.first {
+		if !t.track.countersFinal && !t.track.sampled {
+			t.track.countersKnown = false // those of the last state change: since then it has sent more
+		}
 		a.write(t)
 	}
 	return a.updates

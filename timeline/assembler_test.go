@@ -208,6 +208,28 @@ func TestLossMarksItsTimeline(t *testing.T) {
 	equal(t, "the other is complete", other.Complete, true)
 }
 
+// TestTrafficSoFarIsASnapshots: the counters of the last change of state are not those of the end.
+func TestTrafficSoFarIsASnapshots(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.established(7)
+	s.take(s.a.Finish(s.now))
+	equal(t, "traffic is known", s.only().Traffic.TxBytes.Known, false)
+}
+
+// TestSocketReused: where a socket's end was missed, its memory is another connection's next.
+func TestSocketReused(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.established(7)
+	s.port++
+	s.established(7)
+	s.take(s.a.Finish(s.now))
+	equal(t, "timelines", len(s.ended), 2)
+	for i, tl := range s.ended {
+		equal(t, "way", way(&tl), "LISTEN SYN_RECV ESTABLISHED")
+		equal(t, "complete", tl.Complete, i == 1)
+	}
+}
+
 // TestLossOfUnknownMarksAll: where nobody knows whose the events were, they may have been anybody's.
 func TestLossOfUnknownMarksAll(t *testing.T) {
 	s := newStory(t, timeline.Options{})

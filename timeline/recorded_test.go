@@ -25,7 +25,7 @@ var lingers = map[string]uint64{
 
 // TestRecorded sends what the kernel said in each recorded scenario through the state machine
 // and compares what comes out, as JSON, as text and as prose, with what was found right. The recordings are
-// made by the tests in endtoend, which compare the same with tshark: TCPTRACE_RECORD=DIR.
+// made by the tests in endtoend, which compare the same with sharkd: TCPTRACE_RECORD=DIR.
 func TestRecorded(t *testing.T) {
 	recordings, err := filepath.Glob("testdata/*.events")
 	if err != nil || len(recordings) == 0 {

@@ -17,6 +17,10 @@ func (a *Assembler) stateChange(e *events.Event) {
 		a.connecting(e)
 		return
 	}
+	if old := a.bySock[e.Sock()]; old != nil && old.track.bound && old.track.tuple != *e.Tuple() {
+		// The kernel has reused the memory for another connection: the old one's end was not seen.
+		a.supersede(old)
+	}
 	t := a.find(e)
 	if t != nil && (t.track.countersFinal || t.track.sock != 0 && t.track.sock != e.Sock()) {
 		// Another socket has this tuple now.
@@ -174,5 +178,6 @@ func (a *Assembler) snapshot(e *events.Event) {
 	t.setOwner(e)
 	if !t.track.countersFinal {
 		t.setCounters(e)
+		t.track.sampled = true
 	}
 }

@@ -34,6 +34,7 @@ type tracking struct {
 
 	counters      events.Counters
 	countersKnown bool
+	sampled       bool // counters are a snapshot's
 	finCounted    bool // the FIN is in Counters.BytesReceived
 	countersFinal bool // later segments are not in the counters
 	extraTx       uint64
@@ -109,6 +110,6 @@ func (t *Timeline) setOwner(e *events.Event) {
 
 func (t *Timeline) setCounters(e *events.Event) {
 	t.track.counters = e.Counters()
-	t.track.countersKnown = true
+	t.track.countersKnown, t.track.sampled = true, false
 	t.track.finCounted = e.Notes().Has(events.NoteFINReceived)
 }

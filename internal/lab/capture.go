@@ -2,12 +2,10 @@ package lab
 
 import (
 	"bufio"
-	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Segment is a TCP segment as tcpdump captured and tshark dissected it.
+// Segment is a TCP segment as tcpdump captured and sharkd dissected it.
 type Segment struct {
 	Src, Dst      netip.AddrPort
 	Flags         uint8 // the header's 14th byte
@@ -41,7 +39,7 @@ type Capture struct {
 // StartCapture captures TCP on a device of the host; it returns when tcpdump listens.
 func (h *Host) StartCapture(dev string) *Capture {
 	h.t.Helper()
-	Need(h.t, "tcpdump", "tshark")
+	Need(h.t, "tcpdump", "sharkd")
 	c := &Capture{t: h.t, file: filepath.Join(h.t.TempDir(), "capture.pcap")}
 	c.cmd = exec.Command("ip", "netns", "exec", h.Name,
 		"tcpdump", "-i", dev, "-U", "--immediate-mode", "-Z", "root", "-B", "16384", "-s", "200", "-w", c.file, "tcp")
@@ -84,73 +82,5 @@ func (c *Capture) Stop() []Segment {
 	})
 	_ = c.cmd.Process.Signal(unix.SIGINT)
 	_ = c.cmd.Wait()
-	return Dissect(c.t, c.file)
-}
-
-// fields are what tshark is asked for, in the order of parse.
-var fields = []string{
-	"ip.src", "ip.dst", "ipv6.src", "ipv6.dst", "tcp.srcport", "tcp.dstport", "tcp.flags",
-	"tcp.seq_raw", "tcp.ack_raw", "tcp.window_size_value", "tcp.len",
-	"tcp.options.mss_val", "tcp.options.wscale.shift", "tcp.options.sack_perm",
-	"tcp.options.timestamp.tsval", "tcp.options.timestamp.tsecr",
-	"tcp.completeness", "communityid",
-}
-
-// Dissect reads a capture by tshark.
-func Dissect(t testing.TB, file string) (all []Segment) {
-	t.Helper()
-	// Two passes: the first segment too says what the conversation came to.
-	args := []string{"-2", "--enable-protocol", "communityid", "-r", file, "-T", "fields", "-E", "separator=|", "-Y", "tcp"}
-	for _, f := range fields {
-		args = append(args, "-e", f)
-	}
-	out, err := exec.Command("tshark", args...).Output()
-	if err != nil {
-		t.Fatalf("tshark: %v", err)
-	}
-	for line := range strings.Lines(string(out)) {
-		s, err := parseSegment(strings.Split(strings.TrimSuffix(line, "\n"), "|"))
-		if err != nil {
-			t.Fatalf("tshark said %q: %v", line, err)
-		}
-		all = append(all, s)
-	}
-	return all
-}
-
-func parseSegment(f []string) (s Segment, err error) {
-	if len(f) != len(fields) {
-		return s, fmt.Errorf("%d fields, want %d", len(f), len(fields))
-	}
-	number := func(word string, absent int64) int64 {
-		if word == "" {
-			return absent
-		}
-		n, e := strconv.ParseInt(word, 0, 64)
-		if e != nil && err == nil {
-			err = e
-		}
-		return n
-	}
-	addr := func(v4, v6, port string) netip.AddrPort {
-		a, e := netip.ParseAddr(v4 + v6)
-		if e != nil && err == nil {
-			err = e
-		}
-		return netip.AddrPortFrom(a, uint16(number(port, 0)))
-	}
-	s = Segment{
-		Src:    addr(f[0], f[2], f[4]),
-		Dst:    addr(f[1], f[3], f[5]),
-		Flags:  uint8(number(f[6], 0)),
-		Seq:    uint32(number(f[7], 0)),
-		Ack:    uint32(number(f[8], 0)),
-		Window: uint16(number(f[9], 0)),
-		Len:    uint32(number(f[10], 0)),
-		MSS:    int(number(f[11], -1)), WScale: int(number(f[12], -1)),
-		SACKPermitted: f[13] != "",
-		TSVal:         number(f[14], -1), TSEcr: number(f[15], -1),
-		Completeness: int(number(f[16], -1)), CommunityID: f[17],
-	}
-	return s, err
+	return dissector.dissect(c.t, c.file)
 }

@@ -20,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience bounds every wait for a condition.
-const patience = 20 * time.Second
+// patience bounds every wait for a condition, on an emulated machine too.
+const patience = time.Minute
 
 var serial atomic.Uint32
 

@@ -2,6 +2,8 @@ package lab
 
 import (
 	"net/netip"
+	"os/exec"
+	"strings"
 	"testing"
 )
 
@@ -106,4 +108,18 @@ func (h *Host) Address(dev string, v4, v6 netip.Addr) {
 	h.t.Helper()
 	Run(h.t, "ip", "-n", h.Name, "addr", "add", v4.String()+"/24", "dev", dev)
 	Run(h.t, "ip", "-n", h.Name, "addr", "add", v6.String()+"/64", "dev", dev, "nodad")
+}
+
+// Netem has what a device sends lost, delayed or reordered, as tc-netem's words say.
+func (h *Host) Netem(dev string, words ...string) {
+	h.t.Helper()
+	Need(h.t, "tc")
+	args := append([]string{"-n", h.Name, "qdisc", "add", "dev", dev, "root", "netem"}, words...)
+	out, err := exec.Command("tc", args...).CombinedOutput()
+	if err != nil && strings.Contains(string(out), "qdisc kind is unknown") {
+		h.t.Skip("needs tc netem: this kernel has no sch_netem")
+	}
+	if err != nil {
+		h.t.Fatalf("tc %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
 }

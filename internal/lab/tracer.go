@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -14,8 +15,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// build builds the tracer once for all tests of a binary.
+const (
+	// binaryVariable names a tracer that is built already.
+	binaryVariable = "TCPTRACE_BINARY"
+	// attachVariable is how the tracer shall attach, as its --attach says it.
+	attachVariable = "TCPTRACE_ATTACH"
+)
+
+// build builds the tracer once for all tests of a binary, unless $TCPTRACE_BINARY names one.
 var build = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv(binaryVariable); path != "" {
+		return path, nil
+	}
 	dir, err := os.MkdirTemp("", "tcptrace-test-")
 	if err != nil {
 		return "", err
@@ -39,7 +50,7 @@ type buildError struct {
 
 func (e *buildError) Error() string { return e.err.Error() + "\n" + e.output }
 
-// Binary is the path of the tracer, built from this tree.
+// Binary is the path of the tracer: $TCPTRACE_BINARY, or built from this tree.
 func Binary(t testing.TB) string {
 	t.Helper()
 	path, err := build()
@@ -49,11 +60,12 @@ func Binary(t testing.TB) string {
 	return path
 }
 
-// CleanUp removes what Binary built; TestMain calls it.
+// CleanUp removes what Binary built, and ends what dissects captures; TestMain calls it.
 func CleanUp() {
-	if path, err := build(); err == nil {
+	if path, err := build(); err == nil && os.Getenv(binaryVariable) == "" {
 		_ = os.RemoveAll(filepath.Dir(path))
 	}
+	dissector.stop()
 }
 
 // Tracer is a running tcptrace.
@@ -61,23 +73,42 @@ type Tracer struct {
 	t              testing.TB
 	cmd            *exec.Cmd
 	ended          chan struct{} // closed when it has ended
+	ready          string        // the file that is there when it traces
 	stdout, stderr bytes.Buffer
 }
 
-// StartTracer starts tcptrace -o json and returns when it traces. $TCPTRACE_RECORD names a
-// directory for recordings, each under the test's name.
+// StartTracer launches a tracer and returns when it traces.
 func StartTracer(t testing.TB, args ...string) *Tracer {
 	t.Helper()
-	return StartTracerBy(t, nil, args...)
+	tr := LaunchTracer(t, args...)
+	tr.Ready(t)
+	return tr
+}
+
+// LaunchTracer starts tcptrace -o json, which does not trace before Ready returns.
+func LaunchTracer(t testing.TB, args ...string) *Tracer {
+	t.Helper()
+	return LaunchTracerBy(t, nil, args...)
 }
 
 // StartTracerBy has a command such as setpriv, which becomes the tracer, start it.
 func StartTracerBy(t testing.TB, command []string, args ...string) *Tracer {
 	t.Helper()
+	tr := LaunchTracerBy(t, command, args...)
+	tr.Ready(t)
+	return tr
+}
+
+// LaunchTracerBy is LaunchTracer by a command. $TCPTRACE_ATTACH is how it attaches; $TCPTRACE_RECORD
+// names a directory for recordings, each under the test's name.
+func LaunchTracerBy(t testing.TB, command []string, args ...string) *Tracer {
+	t.Helper()
 	Need(t)
-	tr := &Tracer{t: t, ended: make(chan struct{})}
-	ready := filepath.Join(openDir(t), "ready")
-	args = append([]string{"-o", "json", "--ready-file", ready}, args...)
+	tr := &Tracer{t: t, ended: make(chan struct{}), ready: filepath.Join(openDir(t), "ready")}
+	args = append([]string{"-o", "json", "--ready-file", tr.ready}, args...)
+	if attach := os.Getenv(attachVariable); attach != "" {
+		args = append(args, "--attach", attach)
+	}
 	if dir := os.Getenv("TCPTRACE_RECORD"); dir != "" {
 		args = append(args, "--record", filepath.Join(dir, strings.ReplaceAll(t.Name(), "/", "_")+".events"))
 	}
@@ -95,16 +126,21 @@ func StartTracerBy(t testing.TB, command []string, args ...string) *Tracer {
 			t.Logf("the tracer said:\n%s", tr.stderr.String())
 		}
 	})
+	return tr
+}
+
+// Ready waits until it traces; a tracer that ends before fails the test.
+func (tr *Tracer) Ready(t testing.TB) {
+	t.Helper()
 	Eventually(t, "the tracer is ready", func() bool {
 		select {
 		case <-tr.ended:
 			t.Fatalf("the tracer ended: %v\n%s", tr.cmd.ProcessState, tr.stderr.String())
 		default:
 		}
-		_, err := os.Stat(ready)
+		_, err := os.Stat(tr.ready)
 		return err == nil
 	})
-	return tr
 }
 
 // openDir is a temporary directory in which any user may write.
@@ -145,6 +181,22 @@ type Output struct {
 	Timelines []Timeline
 	Addenda   []Timeline
 	Stderr    string
+}
+
+// Lacks reports whether the tracer said that this kernel does not tell a fact, by the name that
+// its hook has in tracer/hooks.go.
+func (o *Output) Lacks(fact string) bool {
+	return strings.Contains(o.Stderr, "tcptrace: without "+fact+":")
+}
+
+var missed = regexp.MustCompile(`, (\d+) missed`)
+
+// Missed is how many runs of the tracer's programs the kernel left out, "" for none.
+func (o *Output) Missed() string {
+	if m := missed.FindStringSubmatch(o.Stderr); m != nil {
+		return m[1]
+	}
+	return ""
 }
 
 // Stop ends the tracer as Ctrl-C does, and reads its output.
