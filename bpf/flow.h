@@ -46,7 +46,8 @@ static __always_inline bool controls(struct flow *f, const struct segment *s)
 			told = true;
 		}
 		/* SYN-ACKs and their ACKs may cross: each of the ACKs says the same. */
-		if (bits & FLOW_SYNACK_AGAIN && !s->payload_len &&
+		if (bits & (s->outbound ? FLOW_SYNACK_CAME_AGAIN : FLOW_SYNACK_WENT_AGAIN) &&
+		    !s->payload_len &&
 		    s->seq == (s->outbound ? f->local_isn : f->remote_isn) + 1 &&
 		    s->ack == (s->outbound ? f->remote_isn : f->local_isn) + 1)
 			told = true;
@@ -57,7 +58,7 @@ static __always_inline bool controls(struct flow *f, const struct segment *s)
 		if (s->flags & TCP_ACK) {
 			bits |= s->outbound ? FLOW_DUE_ACK : FLOW_OWES_ACK;
 			if (*isn == s->seq)
-				bits |= FLOW_SYNACK_AGAIN;
+				bits |= s->outbound ? FLOW_SYNACK_WENT_AGAIN : FLOW_SYNACK_CAME_AGAIN;
 		}
 		*isn = s->seq;
 	}

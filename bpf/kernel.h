@@ -158,6 +158,7 @@ struct net_device {
 struct sk_buff {
 	struct net_device *dev;
 	struct sock *sk;
+	__s64 tstamp; /* ktime_t */
 	unsigned long _skb_refdst;
 	unsigned int len;
 	unsigned int data_len;

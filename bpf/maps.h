@@ -40,10 +40,12 @@ enum flow_bit {
 	FLOW_DUE_FINACK = 1 << 5,
 	/* arrival holds a segment that awaits FLOW_LOCAL. */
 	FLOW_ARRIVAL = 1 << 6,
-	/* The SYN-ACK was repeated: so may be the ACK that answers it. */
-	FLOW_SYNACK_AGAIN = 1 << 7,
+	/* A SYN-ACK came again: so may the ACK that answers it leave again. */
+	FLOW_SYNACK_CAME_AGAIN = 1 << 7,
 	/* The process that owns the socket was told, or is the listener's. */
 	FLOW_OWNED = 1 << 8,
+	/* A SYN-ACK went again: so may the ACK that answers it come again. */
+	FLOW_SYNACK_WENT_AGAIN = 1 << 9,
 };
 
 /* A received segment that is told only if TCP of this host reacts to it. */

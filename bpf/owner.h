@@ -21,6 +21,17 @@ static __always_inline bool by_process(struct sock *sk)
 	return READ(sk, sk_lock.owned);
 }
 
+/*
+ * Whether TCP sends the segment just now: one that waited for a neighbour leaves in the context
+ * of whoever brought the neighbour's address, and a process may hold the socket's lock meanwhile.
+ * TCP stamps what it sends (tcp_wstamp_ns, CLOCK_MONOTONIC).
+ */
+#define JUST_NOW_NS 5000000
+static __always_inline bool is_fresh(const struct sk_buff *skb)
+{
+	return bpf_ktime_get_ns() - READ(skb, tstamp) < JUST_NOW_NS;
+}
+
 /* The current process; false for a kernel thread. */
 static __always_inline bool current_process(struct owner *o, __u8 source)
 {
@@ -36,6 +47,12 @@ static __always_inline bool current_process(struct owner *o, __u8 source)
 	return !(BPF_CORE_READ(task, flags) & PF_KTHREAD);
 }
 
+/* The owner was told. One that a filter has no use for may still pass to one that it has. */
+static __always_inline bool is_owned(const struct flow *f)
+{
+	return f->bits & FLOW_OWNED && (!filter_pid || f->bits & FLOW_WANTED);
+}
+
 /*
  * The current process reads from or writes to the socket: it is the owner, where only who
  * accepted or listens was known, or none. Told once, and not if that is itself.
@@ -45,8 +62,7 @@ static __always_inline void used_by_current(struct sock *sk, struct flow *f, con
 {
 	struct owner o = {};
 
-	/* One that a filter has no use for may pass to one that it has. */
-	if (f->bits & FLOW_OWNED && (!filter_pid || f->bits & FLOW_WANTED))
+	if (is_owned(f))
 		return;
 	/* Reads what a connection left behind. */
 	if (READ(sk, __sk_common.skc_state) == TCP_CLOSE)

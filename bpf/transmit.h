@@ -103,7 +103,7 @@ static __always_inline int transmit(struct sk_buff *skb, const struct sender *by
 		f->bits &= ~FLOW_WANTED;
 		confirm(f, &s->tuple, wanted_sender(by));
 	}
-	if (uses)
+	if (uses && !is_owned(f) && is_fresh(skb))
 		used_by_current(by->sk, f, &s->tuple, s->family);
 	if (!(f->bits & FLOW_WANTED))
 		return 0;

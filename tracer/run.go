@@ -30,8 +30,6 @@ const (
 	pollInterval = 25 * time.Millisecond
 	// commitBytes: the kernel gets its space back in batches of this size.
 	commitBytes = 64 << 10
-	// missedInterval: the count of missed runs costs a system call for each program.
-	missedInterval = 500 * time.Millisecond
 )
 
 // Stats are running totals.
@@ -80,13 +78,16 @@ func (t *Tracer) Finish(h Handler) error {
 	if err := t.Snapshot(true); err != nil {
 		return err
 	}
-	t.nextMissed = 0 // those since the last look must not go untold
 	return t.drain(h)
 }
 
 func (t *Tracer) drain(h Handler) error {
 	ring := t.ring.ring
 	defer ring.Commit()
+	// Before what is due by the events' time is written: it may lack what was missed.
+	if err := t.misses(h, Now()); err != nil {
+		return err
+	}
 	read := 0
 	for {
 		mem := ring.Next()
@@ -111,11 +112,8 @@ func (t *Tracer) drain(h Handler) error {
 		return err
 	}
 	now := Now()
-	if now >= t.nextMissed {
-		t.nextMissed = now + uint64(missedInterval)
-		if err := t.misses(h, now); err != nil {
-			return err
-		}
+	if err := t.misses(h, now); err != nil {
+		return err
 	}
 	return h.Quiet(now)
 }

@@ -59,7 +59,6 @@ type Tracer struct {
 	ring       *ringMapping
 	seenLost   uint64
 	seenMissed uint64
-	nextMissed uint64 // when to look for missed runs again
 	system     Report // without the facts
 	facts      []Fact
 	kernel     *btf.Spec

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -117,6 +118,12 @@ func (d *sharkd) dissect(t testing.TB, file string) (all []Segment) {
 	return all
 }
 
+// inParentheses is the number of "Complete, NO_DATA (23)".
+func inParentheses(words string) string {
+	_, last, _ := strings.Cut(words, "(")
+	return strings.TrimSuffix(last, ")")
+}
+
 func parseSegment(f []string) (s Segment, err error) {
 	if len(f) != len(fields) {
 		return s, fmt.Errorf("%d fields, want %d", len(f), len(fields))
@@ -149,7 +156,7 @@ func parseSegment(f []string) (s Segment, err error) {
 		MSS:    int(number(f[11], -1)), WScale: int(number(f[12], -1)),
 		SACKPermitted: f[13] != "",
 		TSVal:         number(f[14], -1), TSEcr: number(f[15], -1),
-		Completeness: int(number(f[16], -1)), CommunityID: f[17],
+		Completeness: int(number(inParentheses(f[16]), -1)), CommunityID: f[17],
 	}
 	return s, err
 }
