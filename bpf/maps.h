@@ -46,6 +46,10 @@ enum flow_bit {
 	FLOW_OWNED = 1 << 8,
 };
 
+/* Where none of these is set, an ACK says nothing of the connection. */
+#define FLOW_AWAITS                                                                                \
+	(FLOW_OWES_ACK | FLOW_DUE_ACK | FLOW_OWES_FINACK | FLOW_DUE_FINACK | FLOW_SYNACK_AGAIN)
+
 /* A received segment that is told only if TCP of this host reacts to it. */
 struct arrival {
 	__u64 time_ns;

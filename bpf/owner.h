@@ -48,9 +48,6 @@ static __always_inline void used_by_current(struct sock *sk, struct flow *f, con
 	/* One that a filter has no use for may pass to one that it has. */
 	if (f->bits & FLOW_OWNED && (!filter_pid || f->bits & FLOW_WANTED))
 		return;
-	/* Reads what a connection left behind. */
-	if (READ(sk, __sk_common.skc_state) == TCP_CLOSE)
-		return;
 	if (!current_process(&o, OWNER_IO))
 		return;
 	if (!(f->bits & FLOW_LOCAL))
@@ -77,7 +74,11 @@ static __always_inline int read_by_current(struct sock *sk)
 	struct tuple t;
 	__u8 family;
 
-	sock_tuple(sk, &t, &family);
+	/* It reads what a connection left behind. */
+	if (READ(sk, __sk_common.skc_state) == TCP_CLOSE)
+		return 0;
+	common_tuple(&sk->__sk_common, &t, &family);
+	t.local_port = READ(sk, __sk_common.skc_num); /* 0 in CLOSE alone */
 	if (filter(&t, family) != WANTED)
 		return 0;
 	struct flow *f = bpf_map_lookup_elem(&flows, &t);
