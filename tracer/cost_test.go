@@ -54,7 +54,7 @@ var toldBy = map[string]events.Kind{
 type eventCounter map[events.Kind]int
 
 func (c eventCounter) Event(e *events.Event) error { c[e.Kind()]++; return nil }
-func (c eventCounter) Lost(l events.Loss) error    { return errors.New("events were lost") }
+func (c eventCounter) Lost(events.Loss) error      { return nil } // Stats has them
 func (c eventCounter) Quiet(uint64) error          { return nil }
 
 // measured is a program and, beside it, one that does nothing.
@@ -106,6 +106,9 @@ func measureHooks(b *testing.B, mode Kind, load func(*testing.B, int) error) {
 	if err := errors.Join(<-ended, tr.Finish(counted)); err != nil {
 		b.Fatal(err)
 	}
+	all := tr.Stats()
+	b.ReportMetric(float64(all.Lost), "lost-events")
+	b.ReportMetric(float64(all.Missed), "missed-runs")
 	for _, p := range pairs {
 		if s, err := p.real.Stats(); err == nil && s.RunCount > 0 {
 			b.ReportMetric(float64(counted[p.kind])/float64(s.RunCount), p.symbol+":told")
