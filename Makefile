@@ -11,6 +11,7 @@ SUDO    := $(if $(filter-out 0,$(shell id -u)),$(shell command -v sudo))
 TEST_TOOLS  := ip:iproute2 ss:iproute2 nft:nftables tcpdump:tcpdump sharkd:wireshark-common
 VM_TOOLS    := qemu-system-x86_64:qemu-system-x86 cpio:cpio depmod:kmod /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
 BENCH_TOOLS := tcpdump:tcpdump tcpstates:libbpf-tools tcplife:libbpf-tools bpftrace:bpftrace
+HOOK_TOOLS  := iperf3:iperf3 ip:iproute2
 BPF_TOOLS   := clang-19:clang-19 llvm-strip-19:llvm-19 /usr/include/bpf/bpf_helpers.h:libbpf-dev
 
 # Packages that need no root and touch no kernel: these run under the race detector too.
@@ -61,10 +62,16 @@ fuzz: ## run each fuzzer for FUZZTIME (30s)
 bench: build ## measure what tracing costs, into docs/benchmarks.md; BENCH="-rounds 9" passes flags
 	@.ci/need $(BENCH_TOOLS)
 	@$(GO) build -o bin/bench ./bench
-	$(GO) test -run '^$$' -bench . -benchmem -count 5 ./... | tee bin/micro.txt
+	$(GO) test -run '^$$' -bench . -skip Hooks -benchmem -count 5 ./... | tee bin/micro.txt
 	$(SUDO) ./bin/bench -tcptrace bin/tcptrace -micro bin/micro.txt -update docs/benchmarks.md $(BENCH)
 
-.PHONY: generate
+.PHONY: bench-hooks
+bench-hooks: build ## measure each hook's cost and a bulk stream's, into docs/benchmarks.md; BENCH="-rounds 9" passes flags
+	@.ci/need --must $(HOOK_TOOLS)
+	@$(GO) build -o bin/bench ./bench
+	$(GO) test -run '^$$' -bench Hooks -benchtime 0.5s -count 5 ./tracer | tee bin/hooks.txt
+	$(SUDO) ./bin/bench -tcptrace bin/tcptrace -hooks bin/hooks.txt -update docs/benchmarks.md $(BENCH)
+
 generate: ## compile bpf/ into gen/ with clang-19
 	@.ci/need --must $(BPF_TOOLS)
 	$(GO) generate ./gen

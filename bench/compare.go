@@ -44,6 +44,9 @@ func compare(s *settings) error {
 			chosen = append(chosen, t)
 		}
 	}
+	if s.hooks != "" {
+		return compareBulk(s, chosen, sink)
+	}
 	measured := make([]results, 0, len(s.loads))
 	for _, s.threads = range s.loads {
 		r, err := rounds(s, chosen, sink)
@@ -73,8 +76,12 @@ func rounds(s *settings, chosen []*tool, sink *os.File) (results, error) {
 			if err != nil {
 				return nil, err
 			}
-			fmt.Fprintf(os.Stderr, "bench: %d threads, round %d: %-26s %7.0f connections/s, %d lost\n",
-				s.threads, round+1, t.name, r.PerSecond, r.Lost)
+			if s.bulk {
+				fmt.Fprintf(os.Stderr, "bench: bulk, round %d: %-26s %6.2f Gbit/s\n", round+1, t.name, r.BitsPerSecond/1e9)
+			} else {
+				fmt.Fprintf(os.Stderr, "bench: %d threads, round %d: %-26s %7.0f connections/s, %d lost\n",
+					s.threads, round+1, t.name, r.PerSecond, r.Lost)
+			}
 			all[t.name] = append(all[t.name], r)
 		}
 	}

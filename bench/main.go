@@ -16,11 +16,11 @@ import (
 
 // settings are the command line's.
 type settings struct {
-	tcptrace, micro, update string
-	dir                     string // of the ready file
-	rounds                  int
-	loads                   []int // numbers of threads
-	only                    *regexp.Regexp
+	tcptrace, micro, hooks, update string
+	dir                            string // of the ready file
+	rounds                         int
+	loads                          []int // numbers of threads
+	only                           *regexp.Regexp
 	sampling
 }
 
@@ -29,17 +29,20 @@ type sampling struct {
 	threads int
 	length  time.Duration
 	limit   uint64
+	bulk    bool // iperf3's stream instead of connections
 }
 
 func main() {
 	s := settings{only: regexp.MustCompile(""), loads: []int{1, 4}}
 	flag.StringVar(&s.tcptrace, "tcptrace", "bin/tcptrace", "the tcptrace to measure")
 	flag.StringVar(&s.micro, "micro", "", "output of go test -bench, to be added as a table")
+	flag.StringVar(&s.hooks, "hooks", "", "output of go test -bench Hooks ./tracer: makes tables of it, and measures a bulk stream instead of connections")
 	flag.StringVar(&s.update, "update", "", "Markdown file to put the tables into, between its bench markers")
 	flag.IntVar(&s.rounds, "rounds", 5, "how often each tool is measured")
 	flag.Func("loads", "how many threads the client has, and the server: a table for each number (default 1,4)", s.setLoads)
 	flag.IntVar(&s.threads, "threads", 1, "for its own use")
 	flag.DurationVar(&s.length, "sample", 3*time.Second, "length of a sample")
+	flag.BoolVar(&s.bulk, "bulk", false, "for its own use")
 	flag.Uint64Var(&s.limit, "limit", 1_000_000, "most connections in a sample")
 	flag.Func("only", "only tools whose name matches this regular expression, and no tracer", func(v string) (err error) {
 		s.only, err = regexp.Compile(v)

@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Between these lines of the Markdown file is what report writes.
+// Between lines of these forms in the Markdown file is what this program writes.
 const (
-	beginMark = "<!-- bench: begin -->"
-	endMark   = "<!-- bench: end -->"
+	beginMark = "<!-- %s: begin -->"
+	endMark   = "<!-- %s: end -->"
 )
 
 // report prints the tables, and puts them where s.update says.
@@ -37,11 +37,16 @@ func report(s *settings, chosen []*tool, measured []results) error {
 			return err
 		}
 	}
-	fmt.Print(out.String())
+	return publish(s, "bench", out.String())
+}
+
+// publish prints the text, and puts it where s.update says, between the marks of that name.
+func publish(s *settings, mark, text string) error {
+	fmt.Print(text)
 	if s.update == "" {
 		return nil
 	}
-	return replace(s.update, out.String())
+	return replace(s.update, mark, text)
 }
 
 func writeChurn(out *strings.Builder, chosen []*tool, samples results) {
@@ -177,7 +182,8 @@ func machine() string {
 }
 
 // replace puts text between the marks of the file.
-func replace(path, text string) error {
+func replace(path, mark, text string) error {
+	beginMark, endMark := fmt.Sprintf(beginMark, mark), fmt.Sprintf(endMark, mark)
 	old, err := os.ReadFile(path)
 	if err != nil {
 		return err

@@ -32,25 +32,52 @@ BenchmarkAssemble-2   	100	       170 ns/op	         1.5 timelines/connection	  
 	}
 }
 
-func TestReplaceOnlyBetweenTheMarks(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "doc.md")
-	if err := os.WriteFile(path, []byte("before\n"+beginMark+"\nold\n"+endMark+"\nafter\n"), 0o644); err != nil {
+func TestHooks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hooks.txt")
+	const text = `pkg: tcptrace/tracer
+BenchmarkHooks/kprobe/bulk-2	100	5 ns/op	30.0 tcp_v4_rcv:empty-ns	90.0 tcp_v4_rcv:ns	2.00 tcp_v4_rcv:runs	0.001 tcp_v4_rcv:told	700 kfree_skb:ns	50 kfree_skb:empty-ns	0.01 kfree_skb:runs
+BenchmarkHooks/kprobe/bulk-2	100	5 ns/op	50.0 tcp_v4_rcv:empty-ns	120.0 tcp_v4_rcv:ns	4.00 tcp_v4_rcv:runs	0.001 tcp_v4_rcv:told
+`
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := replace(path, "new\n"); err != nil {
+	var out strings.Builder
+	if err := writeHooks(&out, path); err != nil {
+		t.Fatal(err)
+	}
+	if want := "| kprobe | bulk | tcp_v4_rcv | 3.0 | 0 % | 105 | 40 | 65 |\n"; !strings.Contains(out.String(), want) {
+		t.Errorf("no %q in:\n%s", want, out.String())
+	}
+	if strings.Contains(out.String(), "kfree_skb") {
+		t.Errorf("a hook that hardly ran has a row:\n%s", out.String())
+	}
+	if err := os.WriteFile(path, []byte("PASS\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeHooks(&out, path); err == nil {
+		t.Error("output without the benchmark was taken")
+	}
+}
+
+func TestReplaceOnlyBetweenTheMarks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "doc.md")
+	if err := os.WriteFile(path, []byte("before\n<!-- x: begin -->\nold\n<!-- x: end -->\nafter\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := replace(path, "x", "new\n"); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "before\n" + beginMark + "\n\nnew\n" + endMark + "\nafter\n"; string(got) != want {
+	if want := "before\n<!-- x: begin -->\n\nnew\n<!-- x: end -->\nafter\n"; string(got) != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if err := os.WriteFile(path, []byte("no marks"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := replace(path, "new\n"); err == nil {
+	if err := replace(path, "x", "new\n"); err == nil {
 		t.Error("a file without marks was taken")
 	}
 }

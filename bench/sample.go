@@ -35,6 +35,8 @@ type result struct {
 	Timelines, Incomplete uint64
 	// Resets that the load sent: it is to send none.
 	Resets uint64
+	// BitsPerSecond that iperf3's server got, where that is the load.
+	BitsPerSecond float64
 }
 
 // sample takes a sample and prints it in JSON. It is a process that was started in
@@ -123,6 +125,7 @@ func self(part string, s *settings) *exec.Cmd {
 		"-dir", s.dir,
 		"-threads", strconv.Itoa(s.threads),
 		"-sample", s.length.String(),
+		"-bulk="+strconv.FormatBool(s.bulk),
 		"-limit", strconv.FormatUint(s.limit, 10))
 	cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1") // see unscheduled
 	cmd.Stderr = os.Stderr
@@ -132,6 +135,10 @@ func self(part string, s *settings) *exec.Cmd {
 
 func startServer(s *settings) (stop func(), err error) {
 	cmd := self("serve", s)
+	if s.bulk {
+		cmd = iperfServer()
+		cmd.SysProcAttr = diesWithParent()
+	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -152,6 +159,9 @@ func startServer(s *settings) (stop func(), err error) {
 
 // load runs the client.
 func load(s *settings, r *result) error {
+	if s.bulk {
+		return stream(s, r)
+	}
 	before, err := snmp("Tcp", "OutRsts")
 	if err != nil {
 		return err

@@ -24,6 +24,15 @@ static __always_inline __u32 segment_end(const struct segment *s)
 }
 
 /*
+ * Whether the segment is surely no control segment. The flow is left as it is: were each data
+ * segment to write to it, its memory would go to and fro between the processors of both directions.
+ */
+static __always_inline bool is_data(const struct flow *f, const struct segment *s)
+{
+	return !all_segments && !(s->flags & (TCP_SYN | TCP_FIN | TCP_RST)) && !(f->bits & FLOW_AWAITS);
+}
+
+/*
  * Whether the segment is a control segment, and what the flow expects after it.
  * An ACK counts once for each SYN-ACK or FIN that it answers.
  */

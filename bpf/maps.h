@@ -48,6 +48,11 @@ enum flow_bit {
 	FLOW_SYNACK_WENT_AGAIN = 1 << 9,
 };
 
+/* Where none of these is set, an ACK says nothing of the connection. */
+#define FLOW_AWAITS                                                                                \
+	(FLOW_OWES_ACK | FLOW_DUE_ACK | FLOW_OWES_FINACK | FLOW_DUE_FINACK | \
+	 FLOW_SYNACK_CAME_AGAIN | FLOW_SYNACK_WENT_AGAIN)
+
 /* A received segment that is told only if TCP of this host reacts to it. */
 struct arrival {
 	__u64 time_ns;

@@ -64,9 +64,6 @@ static __always_inline void used_by_current(struct sock *sk, struct flow *f, con
 
 	if (is_owned(f))
 		return;
-	/* Reads what a connection left behind. */
-	if (READ(sk, __sk_common.skc_state) == TCP_CLOSE)
-		return;
 	if (!current_process(&o, OWNER_IO))
 		return;
 	if (!(f->bits & FLOW_LOCAL))
@@ -93,7 +90,11 @@ static __always_inline int read_by_current(struct sock *sk)
 	struct tuple t;
 	__u8 family;
 
-	sock_tuple(sk, &t, &family);
+	/* It reads what a connection left behind. */
+	if (READ(sk, __sk_common.skc_state) == TCP_CLOSE)
+		return 0;
+	common_tuple(&sk->__sk_common, &t, &family);
+	t.local_port = READ(sk, __sk_common.skc_num); /* 0 in CLOSE alone */
 	if (filter(&t, family) != WANTED)
 		return 0;
 	struct flow *f = bpf_map_lookup_elem(&flows, &t);

@@ -61,7 +61,7 @@ static __always_inline int receive(struct sk_buff *skb, __u32 ip_offset, bool by
 		hold_arrival(f, &s, now);
 		return 0;
 	}
-	if (!(f->bits & FLOW_WANTED))
+	if (!(f->bits & FLOW_WANTED) || is_data(f, &s))
 		return 0;
 	if (seen_above(f, skb, &s) || (!controls(f, &s) && !all_segments))
 		return 0;

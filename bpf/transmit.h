@@ -73,8 +73,8 @@ static __always_inline bool surely_data(const struct sender *by, const struct sk
 static __always_inline int transmit(struct sk_buff *skb, const struct sender *by,
 				    const struct segment *s)
 {
-	if (!all_segments && by->established && s->flags == TCP_ACK && sent_before(by, skb) &&
-	    TCP_READ(by->sk, bytes_received))
+	if (!all_segments && by->established && s->flags == TCP_ACK &&
+	    (!s->payload_len || sent_before(by, skb)) && TCP_READ(by->sk, bytes_received))
 		return 0;
 	if (filter(&s->tuple, s->family) != WANTED)
 		return 0;
@@ -105,7 +105,7 @@ static __always_inline int transmit(struct sk_buff *skb, const struct sender *by
 	}
 	if (uses && !is_owned(f) && is_fresh(skb))
 		used_by_current(by->sk, f, &s->tuple, s->family);
-	if (!(f->bits & FLOW_WANTED))
+	if (!(f->bits & FLOW_WANTED) || is_data(f, s))
 		return 0;
 
 	if (seen_above(f, skb, s) || (!controls(f, s) && !all_segments))
