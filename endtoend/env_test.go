@@ -52,6 +52,10 @@ type env struct {
 	tracer                       *lab.Tracer
 	clientCapture, serverCapture *lab.Capture
 
+	// heldBack: segments waited for their neighbour, so that they left in another order than TCP, whose
+	// functions the tracer may hook, sent them in.
+	heldBack bool
+
 	// shift is added to both ports: several connections, told apart by them, share a network.
 	shift uint16
 }
@@ -304,7 +308,13 @@ func (e *env) agree(name string, end *endpoint, out *lab.Output) {
 			want[i] = append(want[i], formatCaptured(s))
 		}
 	}
+	again := repeatedAnswers(end.capture, end.local, end.remote)
 	for i, dir := range []string{"sent", "received"} {
+		got[i] = slices.DeleteFunc(got[i], func(s string) bool { return again[s] && !slices.Contains(want[i], s) })
+		if e.heldBack && dir == "sent" {
+			slices.Sort(got[i])
+			slices.Sort(want[i])
+		}
 		if !slices.Equal(got[i], want[i]) {
 			e.t.Errorf("%s, control segments %s:\n  tcptrace:\n    %s\n  tcpdump and sharkd:\n    %s", name, dir,
 				strings.Join(got[i], "\n    "), strings.Join(want[i], "\n    "))

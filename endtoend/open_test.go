@@ -20,6 +20,7 @@ func TestSimultaneousOpen(t *testing.T) {
 			e := newEnv(t, n, family)
 			// Both SYNs wait for the other's link-layer address. The client's leaves first; the
 			// server's SYN-ACK waits behind its own SYN: each gets the other's SYN in SYN_SENT.
+			e.heldBack = true
 			n.Client.HoldNeighbors()
 			n.Server.HoldNeighbors()
 			c := e.socketAt(n.Client, e.client, clientPort)

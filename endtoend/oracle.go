@@ -77,6 +77,29 @@ func controlSegments(capture []lab.Segment, local, remote netip.AddrPort) (tx, r
 	return tx, rx
 }
 
+// repeatedAnswers are, in words, the bare ACKs of a FIN that was sent more than once. TCP answers each;
+// where the FINs passed the capture before the first ACK did, one ACK answers them all there, while
+// TCP's own functions saw FIN, ACK, FIN, ACK. Either may be told.
+func repeatedAnswers(capture []lab.Segment, local, remote netip.AddrPort) map[string]bool {
+	finEnds := map[netip.AddrPort]uint32{}
+	repeated := map[netip.AddrPort]bool{}
+	answers := map[string]bool{}
+	for _, s := range capture {
+		if s.Src != local && s.Src != remote || s.Dst != local && s.Dst != remote {
+			continue
+		}
+		if s.Flags&fin != 0 {
+			end := s.Seq + s.Len + 1
+			repeated[s.Src] = repeated[s.Src] || finEnds[s.Src] == end
+			finEnds[s.Src] = end
+		}
+		if s.Flags == ack && s.Len == 0 && repeated[s.Dst] && s.Ack == finEnds[s.Dst] {
+			answers[formatCaptured(s)] = true
+		}
+	}
+	return answers
+}
+
 // format is a segment in words, equal for the tracer's and sharkd's if the segments are.
 func format(flags uint8, seq, ackNo uint32, window uint16, length uint32, mss, wscale int, sack bool, tsval, tsecr int64) string {
 	names := ""

@@ -183,11 +183,26 @@ func (t *Tracer) Stats() Stats {
 	return s
 }
 
-// missed is how many runs of the programs the kernel has left out (Linux 5.12 and later count them).
+// missed is how many runs of the programs the kernel has left out: a program that already ran on
+// its CPU (counted by Linux 5.12 and later), or any kprobe where another did (6.7 and later).
 func (t *Tracer) missed() (n uint64) {
+	n = t.detachedMissed + t.missedKprobes()
 	for _, p := range t.programs {
 		if stats, err := p.Stats(); err == nil {
 			n += stats.RecursionMisses
+		}
+	}
+	return n
+}
+
+func (t *Tracer) missedKprobes() (n uint64) {
+	for _, l := range t.kprobes {
+		info, err := l.Info()
+		if err != nil {
+			continue // before 5.15 there is none
+		}
+		if event := info.PerfEvent(); event != nil && event.Kprobe() != nil {
+			n += event.Kprobe().Missed
 		}
 	}
 	return n

@@ -59,11 +59,15 @@ type Tracer struct {
 	ring       *ringMapping
 	seenLost   uint64
 	seenMissed uint64
-	system     Report // without the facts
-	facts      []Fact
-	kernel     *btf.Spec
-	memlock    error // why RLIMIT_MEMLOCK could not be raised
-	reader     *poller
+	// kprobes are those of links whose missed runs their links count; detachedMissed is what they were
+	// when they ended.
+	kprobes        []link.Link
+	detachedMissed uint64
+	system         Report // without the facts
+	facts          []Fact
+	kernel         *btf.Spec
+	memlock        error // why RLIMIT_MEMLOCK could not be raised
+	reader         *poller
 }
 
 // Open loads the programs, attaches them and begins to trace: from its return on, what
@@ -187,6 +191,9 @@ func (t *Tracer) attach(spec *ebpf.CollectionSpec, mode Kind, table []hook) {
 		} else {
 			t.links = append(t.links, placed.link)
 		}
+		if l, ok := placed.link.(link.Link); ok && it.kind.Mode() == Kprobe {
+			t.kprobes = append(t.kprobes, l)
+		}
 	}
 }
 
@@ -288,6 +295,8 @@ func (t *Tracer) Snapshot(final bool) error {
 // ring stays there.
 func (t *Tracer) Detach() error {
 	errs := []error{t.collection.Variables[gen.BPFVarTracing].Set(false)}
+	t.detachedMissed += t.missedKprobes()
+	t.kprobes = nil
 	for _, l := range slices.Backward(t.links) {
 		errs = append(errs, l.Close())
 	}
