@@ -51,6 +51,19 @@ func TestAcceptIsTimedAndOwns(t *testing.T) {
 	}
 }
 
+// TestWhoClosesNeedNotOwn: a child that was forked meanwhile holds the socket until it executes its program.
+func TestWhoClosesNeedNotOwn(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.established(9)
+	s.accept(9, 7)
+	s.send(gen.BPFEvent{Kind: uint8(events.KindState), Sock: 9, Pid: 8, OwnerSource: uint8(events.SourceIO),
+		OldState: uint8(events.Established), NewState: uint8(events.FinWait1), Notes: uint8(events.NoteByProcess)})
+	s.take(s.a.Finish(s.now))
+	tl := s.only()
+	equal(t, "pid", tl.Process.PID, 7)
+	equal(t, "closed by", tl.ClosedBy.PID, 8)
+}
+
 func TestAcceptOfNobodyIsNoTimeline(t *testing.T) {
 	s := newStory(t, timeline.Options{})
 	s.accept(9, 7)

@@ -96,8 +96,9 @@ func (t *Timeline) setOwner(e *events.Event) {
 		(known > events.SourceAccept || source <= known) {
 		return
 	}
-	if t.Process.Source == events.SourceAccept && t.Process.PID == e.PID() {
-		return // it uses what it accepted
+	if t.Process.Source == events.SourceAccept && (t.Process.PID == e.PID() || e.Kind() == events.KindState) {
+		// It uses what it accepted; or another process, forked from it, was the last to let go of it.
+		return
 	}
 	t.Process = Process{
 		PID:      e.PID(),
