@@ -50,7 +50,7 @@ test: ## run every test this machine can; as root also those on the live kernel
 	$(GO) test -p 1 -count 1 -timeout 15m ./...
 
 .PHONY: test-kernels
-test-kernels: ## run the end-to-end tests on Debian's kernels, emulated; KERNEL="6.1 newest" picks, arm64 is one too
+test-kernels: ## run the end-to-end tests on Debian's kernels, emulated; KERNEL="6.1 newest" picks, arm64 is one too; ALL=1 runs all tests
 	@.ci/need --must $(VM_TOOLS) $(if $(filter arm64,$(KERNEL)),qemu-system-aarch64:qemu-system-arm)
 	GO='$(GO)' .ci/test-kernels $(KERNEL)
 
