@@ -154,6 +154,9 @@ static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state
 		if (f && !(f->bits & FLOW_LOCAL))
 			confirm(f, &t, wanted);
 	}
+	/* Who closes it uses it: what follows is wanted too. */
+	if (f && wanted)
+		f->bits |= FLOW_WANTED;
 	if (f && new_state == TCP_CLOSE && !in_time_wait(f, old_state))
 		bpf_map_delete_elem(&flows, &t);
 	if (!wanted)

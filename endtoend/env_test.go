@@ -35,7 +35,7 @@ const (
 // Facts that some kernels cannot tell (tracer/hooks.go).
 const (
 	factDrops    = "dropped segments"
-	factSnapshot = "sockets that were there before"
+	factSnapshot = "earlier sockets"
 )
 
 const serverPort, clientPort = 8080, 40000

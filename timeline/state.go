@@ -31,6 +31,9 @@ func (a *Assembler) stateChange(e *events.Event) {
 		t = a.openBefore(e)
 		t.State = from
 	}
+	if t.State == events.StateUnknown {
+		t.State = from // what was seen before this were segments
+	}
 	if !t.track.bound {
 		if e.Tuple().LocalPort != 0 {
 			a.bind(t, e.Tuple())

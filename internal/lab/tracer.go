@@ -186,7 +186,18 @@ type Output struct {
 // Lacks reports whether the tracer said that this kernel does not tell a fact, by the name that
 // its hook has in tracer/hooks.go.
 func (o *Output) Lacks(fact string) bool {
-	return strings.Contains(o.Stderr, "tcptrace: without "+fact+":")
+	for line := range strings.Lines(o.Stderr) {
+		if _, facts, ok := strings.Cut(line, "this kernel does not show "); ok {
+			return strings.Contains(facts, fact)
+		}
+	}
+	return false
+}
+
+// ByFunctions reports whether tracers hook TCP's functions, as far as $TCPTRACE_ATTACH says.
+func ByFunctions() bool {
+	attach := os.Getenv(attachVariable)
+	return attach != "" && attach != "tracepoint"
 }
 
 var missed = regexp.MustCompile(`, (\d+) missed`)
