@@ -49,9 +49,9 @@ func BenchmarkAssemble(b *testing.B) {
 	b.ReportMetric(float64(ended)/float64(n)*float64(len(all)), "timelines/connection")
 }
 
-// shift makes of a recorded event that of a later connection: 100 µs, another port, another socket.
+// shift makes of a recorded event that of a later connection: 100 µs, other ports, another socket.
 func shift(e *events.Event, round uint64) {
-	const step = 100_000
+	const step, ports = 100_000, 60_000
 	header := (*[2]uint64)(unsafe.Pointer(e)) // time_ns and sock lead the record (bpf/event.h)
 	if round == 0 {
 		return
@@ -63,7 +63,9 @@ func shift(e *events.Event, round uint64) {
 	t := e.Tuple()
 	for _, port := range []*uint16{&t.LocalPort, &t.RemotePort} {
 		if *port > 1024 {
-			*port = 1025 + uint16((uint64(*port)-1025+1)%60000)
+			*port = 1025 + uint16((uint64(*port)-1025+1)%ports)
 		}
 	}
+	// Other addresses when the ports come round, which is within the minute of TIME_WAIT.
+	t.LocalAddr[13], t.RemoteAddr[13] = byte(round/ports), byte(round/ports)
 }
