@@ -75,14 +75,13 @@ func TestTimeWaitEndsWhenItsSocketGoes(t *testing.T) {
 	s := newStory(t, timeline.Options{WholeTimeWait: true})
 	s.established(7)
 	s.activeClose(7)
-	begun := s.now
 	s.wait(61 * sec) // the kernel's timers are not punctual
 	equal(t, "told by arithmetic", len(s.ended), 1)
 
 	s = newStory(t, timeline.Options{WholeTimeWait: true})
 	s.established(7)
 	s.activeClose(7)
-	begun = s.now
+	begun := s.now
 	s.wait(20 * sec)
 	s.smallSocketGone(events.TimeWait)
 	s.wait(sec)
