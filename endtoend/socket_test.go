@@ -2,6 +2,7 @@ package endtoend
 
 import (
 	"net/netip"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -123,7 +124,11 @@ func (s *socket) shutdown() {
 	s.must("shutdown", unix.Shutdown(s.fd, unix.SHUT_WR))
 }
 
+// close lets no child of the tests be the last to close: one that is being forked holds all that
+// the tests hold until it executes its program.
 func (s *socket) close() {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	if s.fd >= 0 {
 		_ = unix.Close(s.fd)
 		s.fd = -1
