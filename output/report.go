@@ -193,7 +193,10 @@ func (f *Fact) text(width int) string {
 		if !slices.Contains(reasons, r.Why) {
 			reasons = append(reasons, r.Why)
 		}
-		hooks[r.Why] = append(hooks[r.Why], r.Kind+" "+r.Symbol)
+		// Programs for different signatures of one function are one hook to the user.
+		if hook := r.Kind + " " + r.Symbol; !slices.Contains(hooks[r.Why], hook) {
+			hooks[r.Why] = append(hooks[r.Why], hook)
+		}
 	}
 	for _, why := range reasons {
 		says = append(says, "(not by "+strings.Join(hooks[why], ", ")+": "+why+")")
