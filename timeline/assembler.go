@@ -63,6 +63,9 @@ type Assembler struct {
 	// due timelines, each queue in order of time: all in one have the same delay.
 	settling, lingering, waiting, orphans, strays queue[*Timeline]
 	expiring, vanished                            queue[*timeWait]
+	// inDoubt: up to then an event was lost that was anybody's, and not all that came before it
+	// need have been seen here yet.
+	inDoubt uint64
 	// nextSweep is when half-open timelines are looked over again.
 	nextSweep uint64
 
@@ -148,6 +151,7 @@ func (a *Assembler) Lost(l events.Loss) []Update {
 	case t != nil:
 		a.gap(t, l.FirstNS, l.Records)
 	case l.Tuple == events.Tuple{}:
+		a.inDoubt = max(a.inDoubt, l.FirstNS)
 		for t := a.live.first; t != nil; t = t.track.live.next {
 			a.gap(t, l.FirstNS, 0)
 		}
@@ -275,6 +279,10 @@ func (a *Assembler) open(e *events.Event, at uint64) *Timeline {
 	t.Complete = true
 	t.Local, t.Remote = e.Tuple().Local(), e.Tuple().Remote()
 	a.live.push(t)
+	if at <= a.inDoubt {
+		t.Complete = false
+		a.place(t, at).Type = EntryGap
+	}
 	return t
 }
 

@@ -244,6 +244,21 @@ func TestLossOfUnknownMarksAll(t *testing.T) {
 	}
 }
 
+// TestLossOfUnknownMarksWhatIsYetToBeRead: what the ring still held when the loss was noticed.
+func TestLossOfUnknownMarksWhatIsYetToBeRead(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.take(s.a.Lost(events.Loss{FirstNS: s.now + sec/2, Records: 1}))
+	s.established(7)
+	s.port++
+	s.wait(sec)
+	s.established(8)
+	s.take(s.a.Finish(s.now))
+	equal(t, "timelines", len(s.ended), 2)
+	for i, tl := range s.ended {
+		equal(t, "complete", tl.Complete, i == 1)
+	}
+}
+
 // TestUnconfirmedIsNotTold: SYNs that nothing here reacted to may have been forwarded.
 func TestUnconfirmedIsNotTold(t *testing.T) {
 	s := newStory(t, timeline.Options{})
