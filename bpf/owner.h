@@ -35,16 +35,12 @@ static __always_inline bool is_fresh(const struct sk_buff *skb)
 /* The current process; false for a kernel thread. */
 static __always_inline bool current_process(struct owner *o, __u8 source)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
-
 	o->pid = bpf_get_current_pid_tgid() >> 32;
 	o->uid = bpf_get_current_uid_gid();
 	o->cgroup_id = bpf_get_current_cgroup_id();
-	bpf_core_read(&o->comm, sizeof(o->comm), &leader->comm);
 	o->source = source;
 	o->wanted = wanted_pid(o->pid);
-	return !(BPF_CORE_READ(task, flags) & PF_KTHREAD);
+	return current_comm(o->comm);
 }
 
 /* The owner was told. One that a filter has no use for may still pass to one that it has. */
