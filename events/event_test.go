@@ -99,7 +99,7 @@ func TestViewRefusesWhatIsNoRecord(t *testing.T) {
 			t.Errorf("a view of %d bytes", n)
 		}
 	}
-	for _, kind := range []byte{0, byte(KindTimeWaitEnd) + 1, 255} {
+	for _, kind := range []byte{0, byte(KindOverflow) + 1, 255} {
 		good[eventOffsetKind] = kind
 		if View(good) != nil {
 			t.Errorf("a view of kind %d", kind)

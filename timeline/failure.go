@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"net/netip"
+	"slices"
 
 	"tcptrace/events"
 )
@@ -17,22 +18,24 @@ func (q Queue) Full() bool { return q.Waiting > q.Backlog }
 
 // connectFailed is connect() that returned an error at once: after SYN_SENT, without a SYN, or before it.
 func (a *Assembler) connectFailed(e *events.Event) {
-	if t := a.failed[e.Sock()]; t != nil {
-		delete(a.failed, e.Sock())
+	t := a.failed[e.Sock()]
+	delete(a.failed, e.Sock())
+	if t != nil && t.Remote == e.Tuple().Remote() {
 		t.track.errno = e.Errno()
 		return
 	}
-	t := a.open(e, e.Time())
+	t = a.open(e, e.Time())
 	t.Role, t.State = RoleClient, events.Close
 	t.track.errno = e.Errno()
 	t.setOwner(e)
 	a.close(t, e.Time())
 }
 
-// mayHaveFailed: the socket went from SYN_SENT to CLOSE without an error of its own; what connect()
-// returned may follow.
+// mayHaveFailed: the socket went from SYN_SENT to CLOSE without a SYN and an error of its own; what
+// connect() returned may follow.
 func (a *Assembler) mayHaveFailed(t *Timeline, e *events.Event) {
-	if e.OldState() == events.SynSent && e.Errno() == 0 && e.Sock() != 0 {
+	sent := slices.ContainsFunc(t.Entries, func(e Entry) bool { return e.Type != EntryState })
+	if e.OldState() == events.SynSent && !sent && e.Errno() == 0 {
 		t.track.failedSock = e.Sock()
 		a.failed[e.Sock()] = t
 	}

@@ -80,11 +80,15 @@ func (c *Traffic) concludeEnding(e *events.Ending) {
 	if !e.FlowKnown {
 		return
 	}
-	by := [3]uint64{}
+	by, sum := [3]uint64{}, uint64(0)
 	for i, n := range e.RetransmitsBy {
 		by[i] = uint64(n)
+		sum += by[i]
 	}
-	c.RetransmitsBy = Some(by)
+	// None, though there were some: the kernel does not tell them apart.
+	if sum > 0 || c.Retransmits == Some(uint64(0)) {
+		c.RetransmitsBy = Some(by)
+	}
 	c.DroppedIn = Dropped{uint64(e.DropsIn), uint32(e.DropReasonIn)}
 	c.DroppedOut = Dropped{uint64(e.DropsOut), uint32(e.DropReasonOut)}
 }
