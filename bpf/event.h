@@ -93,8 +93,8 @@ struct told_segment {
 	 * segment: its enum sk_rst_reason. 0 where it has none. */
 	__u32 reason;
 	__u8 tcp_header[TCP_HEADER_MAX]; /* as on the wire, data offset * 4 bytes are valid */
-	/* TRANSMIT of a SYN-ACK: the listener's accept queue, and its backlog; 65535 is that or
-	 * more. Both 0: not known. */
+	/* TRANSMIT of a SYN-ACK: how many connections wait for accept(), and how many the kernel lets
+	 * wait, one more than the backlog; 65535 is that or more. queue_max 0: not known. */
 	__u16 queue_len;
 	__u16 queue_max;
 };

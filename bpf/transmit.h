@@ -35,7 +35,7 @@ static __always_inline bool sender_of(struct sk_buff *skb, struct sender *by)
 		by->listener = (__u64)listener;
 		/* A pointer out of a union is not trusted: it is copied from. */
 		by->queue_len = BPF_CORE_READ(listener, sk_ack_backlog);
-		by->queue_max = BPF_CORE_READ(listener, sk_max_ack_backlog);
+		by->queue_max = BPF_CORE_READ(listener, sk_max_ack_backlog) + 1;
 		return true;
 	}
 	if (state == TCP_TIME_WAIT)

@@ -241,7 +241,7 @@ var findingScenarios = []findingScenario{
 		c.close()
 		s.readEOF()
 		s.close()
-	}, client: "data-retransmitted"},
+	}, client: "data-retransmitted", server: "data-dropped-here"},
 	{name: "no data", run: func(e *env) {
 		c, s := e.open()
 		c.close()

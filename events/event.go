@@ -247,7 +247,10 @@ func (e *Event) ResetReason() uint32 {
 // KindTransmit tells; known is false where the kernel does not say.
 func (e *Event) AcceptQueue() (waiting, backlog uint32, known bool) {
 	s := &e.r.Of.Segment
-	return uint32(s.QueueLen), uint32(s.QueueMax), e.Kind() == KindTransmit && (s.QueueLen != 0 || s.QueueMax != 0)
+	if e.Kind() != KindTransmit || s.QueueMax == 0 {
+		return 0, 0, false
+	}
+	return uint32(s.QueueLen), uint32(s.QueueMax) - 1, true
 }
 
 // ICMP is of KindICMP.

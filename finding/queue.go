@@ -160,8 +160,8 @@ func (f *Finder) dataDropped() {
 		dir     timeline.Dir
 	}{{f.t.Traffic.DroppedIn, rx}, {f.t.Traffic.DroppedOut, tx}} {
 		if n := d.dropped.Segments; n > 0 {
-			f.add("data-dropped-here", "%s of data dropped here on the way %s (%s).",
-				wereDropped(int(n)), inOut(d.dir), f.reason(d.dropped.Reason))
+			f.add("data-dropped-here", "%s with data %s dropped here on the way %s (%s).",
+				count(n, "segment"), plural(int(n), "was", "were"), inOut(d.dir), f.reason(d.dropped.Reason))
 		}
 	}
 }

@@ -19,7 +19,7 @@ var negotiatedFields = []Field{
 		value: func(b []byte, s *Source) []byte {
 			return appendUint(b, s.Timeline.Handshake.AcceptQueue.Value.Waiting)
 		}},
-	{Path: "handshake.accept_queue.backlog", Kind: Integer, Doc: "how many may, as listen() asked for, at most net.core.somaxconn",
+	{Path: "handshake.accept_queue.backlog", Kind: Integer, Doc: "how many may, as listen() asked for, at most net.core.somaxconn; 65534 is that or more",
 		value: func(b []byte, s *Source) []byte {
 			return appendUint(b, s.Timeline.Handshake.AcceptQueue.Value.Backlog)
 		}},
