@@ -193,6 +193,10 @@ func TestConnectErrors(t *testing.T) {
 			icmp:  map[string]string{"v4": "net-unreachable", "v6": "no-route"}, code: "connect-unreachable"},
 		{name: "no route here", port: true, to: map[string]string{"v4": "203.0.113.7", "v6": "2001:db8:ffff::7"}, fact: factConnectErrors,
 			wants: map[string]unix.Errno{"v4": unix.ENETUNREACH, "v6": unix.ENETUNREACH}, code: "connect-unreachable"},
+		{name: "a route that says no", port: true, to: map[string]string{"v4": "203.0.113.7", "v6": "2001:db8:ffff::7"}, before: func(e *env) {
+			lab.Run(e.t, "ip", "-n", e.net.Client.Name, "route", "add", "blackhole", "203.0.113.0/24")
+			lab.Run(e.t, "ip", "-n", e.net.Client.Name, "route", "add", "blackhole", "2001:db8:ffff::/48")
+		}, fact: factConnectErrors, wants: map[string]unix.Errno{"v4": unix.EINVAL, "v6": unix.EINVAL}, code: "connect-failed-here"},
 		{name: "no local port", before: func(e *env) {
 			e.net.Client.Sysctl("net.ipv4.ip_local_port_range", "40000 40000")
 			c := e.socketAt(e.net.Client, e.client, clientPort)
