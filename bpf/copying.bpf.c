@@ -45,6 +45,50 @@ int BPF_KPROBE(kprobe_inet_twsk_kill, struct inet_timewait_sock *tw)
 	return tracing ? time_wait_ends(tw) : 0;
 }
 
+SEC("kprobe/tcp_v4_err")
+int BPF_KPROBE(kprobe_tcp_v4_err, struct sk_buff *skb)
+{
+	return tracing ? icmp_error_for_tcp(skb, 4) : 0;
+}
+
+SEC("kprobe/tcp_v6_err")
+int BPF_KPROBE(kprobe_tcp_v6_err, struct sk_buff *skb)
+{
+	return tracing ? icmp_error_for_tcp(skb, 6) : 0;
+}
+
+/* Called just before the two below, with their arguments. */
+SEC("kprobe/tcp_v4_pre_connect")
+int BPF_KPROBE(kprobe_tcp_v4_pre_connect, struct sock *sk, void *address)
+{
+	return tracing ? connect_begins(sk, address) : 0;
+}
+
+SEC("kprobe/tcp_v6_pre_connect")
+int BPF_KPROBE(kprobe_tcp_v6_pre_connect, struct sock *sk, void *address)
+{
+	return tracing ? connect_begins(sk, address) : 0;
+}
+
+SEC("kretprobe/tcp_v4_connect")
+int BPF_KRETPROBE(kretprobe_tcp_v4_connect, int result)
+{
+	return tracing ? connect_ends(result, 4) : 0;
+}
+
+SEC("kretprobe/tcp_v6_connect")
+int BPF_KRETPROBE(kretprobe_tcp_v6_connect, int result)
+{
+	return tracing ? connect_ends(result, 6) : 0;
+}
+
+SEC("kprobe/tcp_conn_request")
+int BPF_KPROBE(kprobe_tcp_conn_request, void *ops, void *family_ops, struct sock *listener,
+	       struct sk_buff *skb)
+{
+	return tracing ? requested(listener, skb) : 0;
+}
+
 /* The tracepoints, for kernels without BTF of their own. */
 SEC("raw_tp/inet_sock_set_state")
 int BPF_PROG(raw_inet_sock_set_state, struct sock *sk, int old_state, int new_state)

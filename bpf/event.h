@@ -29,6 +29,14 @@ enum event_kind {
 	/* A connection's small socket is gone: TIME_WAIT is over, or an orphan's FIN_WAIT2.
 	 * old_state says which. */
 	KIND_TIME_WAIT_END = 8,
+	/* Why TCP has just sent the RST of a socket. */
+	KIND_RESET = 9,
+	/* An ICMP error came for a segment that was sent. */
+	KIND_ICMP = 10,
+	/* connect() failed at once. Of a call that came to no SYN_SENT nothing else is told. */
+	KIND_CONNECT_ERROR = 11,
+	/* A SYN came to a listener with a full queue. */
+	KIND_OVERFLOW = 12,
 };
 
 /* How the owner in a record is known. Later values are stronger. */
@@ -81,9 +89,14 @@ struct tuple {
 /* A segment, of TRANSMIT, RECEIVE and DROP. */
 struct told_segment {
 	__u32 payload_len; /* bytes after the TCP header */
-	__u32 drop_reason; /* DROP: enum skb_drop_reason of the running kernel; 0 where it has none */
+	/* DROP: enum skb_drop_reason of the running kernel. TRANSMIT of an RST that answers a
+	 * segment: its enum sk_rst_reason. 0 where it has none. */
+	__u32 reason;
 	__u8 tcp_header[TCP_HEADER_MAX]; /* as on the wire, data offset * 4 bytes are valid */
-	__u32 pad;
+	/* TRANSMIT of a SYN-ACK: how many connections wait for accept(), and how many the kernel lets
+	 * wait, one more than the backlog; 65535 is that or more. queue_max 0: not known. */
+	__u16 queue_len;
+	__u16 queue_max;
 };
 
 /* A socket's own counters (struct tcp_sock), of STATE and SNAPSHOT. */
@@ -95,6 +108,42 @@ struct counters {
 	__u32 segments_in;	   /* RFC 4898 SegsIn */
 	__u32 retransmits;	   /* total_retrans */
 	__u32 srtt_us;		   /* microseconds, already divided by 8; 0 unknown */
+	/* The rest is of STATE, where new_state is CLOSE. */
+	__u32 dsacks;		   /* segments that the other end says it got twice (dsack_dups) */
+	__u32 unread;		   /* payload that was received and not read */
+	/* Segments sent again, by enum retransmit_kind. */
+	__u16 retransmits_by[3];
+	/* Data segments that this host dropped on their way in and out, and why the last was. */
+	__u16 drops_in;
+	__u16 drops_out;
+	__u16 drop_reason_in;
+	__u16 drop_reason_out;
+	__u8 linger_0; /* SO_LINGER is set, its time is 0 */
+	__u8 flow_known; /* the fields that are counted for a flow, not by the socket, are filled in */
+};
+
+/* Why TCP sent a segment again. */
+enum retransmit_kind {
+	RETRANSMIT_TIMEOUT = 0, /* the retransmission timer, or what is lost after it (RFC 6298) */
+	RETRANSMIT_FAST = 1,	/* fast recovery, duplicate ACKs or RACK (RFC 5681, RFC 8985) */
+	RETRANSMIT_PROBE = 2,	/* tail loss probe (RFC 8985) */
+};
+
+/* What ICMP says of a segment that was sent, of ICMP. */
+struct told_icmp {
+	__u8 from[16]; /* who says it; network byte order, IPv4 as ::ffff:a.b.c.d */
+	__u32 seq;     /* the segment's; host byte order */
+	__u8 type;     /* of ICMP or ICMPv6, by event.family */
+	__u8 code;
+	__u16 pad;
+};
+
+/* A listener's queues, of OVERFLOW. */
+struct queues {
+	__u32 accept_len; /* connections that wait for accept() */
+	__u32 backlog;	  /* what listen() asked for, at most net.core.somaxconn */
+	__u32 syn_len;	  /* half-open connections */
+	__u32 syn_max;	  /* net.ipv4.tcp_max_syn_backlog */
 };
 
 struct event {
@@ -110,7 +159,8 @@ struct event {
 	__u8 family;	   /* 4 or 6: the IP version on the wire */
 	__u8 old_state;	   /* STATE, TIME_WAIT_END: the kernel's TCP_* number */
 	__u8 new_state;	   /* STATE, SNAPSHOT */
-	__u16 error;	   /* STATE: sk_err, an errno; 0 none */
+	__u16 error;	   /* STATE: sk_err, CONNECT_ERROR: what connect() returned; an errno, 0 none.
+			    * RESET: enum sk_rst_reason of the running kernel */
 
 	/* The process, where owner_source is not OWNER_UNKNOWN or NOTE_BY_PROCESS is set. */
 	__u64 cgroup_id; /* of cgroup v2, of the task that acted */
@@ -122,6 +172,8 @@ struct event {
 	union {
 		struct told_segment segment;
 		struct counters counters;
+		struct told_icmp icmp;
+		struct queues queues;
 	} of;
 };
 

@@ -4,9 +4,14 @@
  * both: the loader gives them one memory.
  */
 #include "accept.h"
+#include "connect.h"
 #include "flow.h"
+#include "icmp.h"
+#include "listener.h"
 #include "owner.h"
 #include "receive.h"
+#include "reset.h"
+#include "retransmit.h"
 #include "snapshot.h"
 #include "state.h"
 #include "timewait.h"
@@ -16,3 +21,5 @@
 const enum event_kind *btf_event_kind __attribute__((unused));
 const enum owner_source *btf_owner_source __attribute__((unused));
 const enum event_note *btf_event_note __attribute__((unused));
+const enum retransmit_kind *btf_retransmit_kind __attribute__((unused));
+const struct told_icmp *btf_told_icmp __attribute__((unused));

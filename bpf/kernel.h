@@ -55,6 +55,7 @@ enum tcp_flag {
 /* enum sock_flags, include/net/sock.h: bit numbers in skc_flags */
 #define SOCK_DEAD 0
 #define SOCK_DONE 1
+#define SOCK_LINGER 4
 
 #define KERNEL_STRUCT __attribute__((preserve_access_index))
 
@@ -78,8 +79,13 @@ struct ns_common {
 	unsigned int inum;
 } KERNEL_STRUCT;
 
+struct netns_ipv4 {
+	int sysctl_max_syn_backlog;
+} KERNEL_STRUCT;
+
 struct net {
 	struct ns_common ns;
+	struct netns_ipv4 ipv4;
 } KERNEL_STRUCT;
 
 typedef struct {
@@ -115,6 +121,9 @@ struct sock {
 	socket_lock_t sk_lock;
 	int sk_err;
 	__u16 sk_protocol;
+	__u32 sk_ack_backlog;	  /* of a listener: how many wait for accept() */
+	__u32 sk_max_ack_backlog; /* and how many may */
+	unsigned long sk_lingertime;
 } KERNEL_STRUCT;
 
 struct inet_sock {
@@ -123,9 +132,25 @@ struct inet_sock {
 	__be16 inet_sport;
 } KERNEL_STRUCT;
 
+typedef struct {
+	int counter;
+} KERNEL_STRUCT atomic_t;
+
+struct request_sock_queue {
+	atomic_t qlen; /* half-open connections */
+} KERNEL_STRUCT;
+
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
+	struct request_sock_queue icsk_accept_queue; /* of a listener */
+	__u8 icsk_ca_state : 5;
+	__u8 icsk_pending; /* the timer that runs: ICSK_TIME_* */
 } KERNEL_STRUCT;
+
+/* enum tcp_ca_state, include/uapi/linux/tcp.h: after fast retransmit; after a timeout */
+#define TCP_CA_RECOVERY 3
+#define TCP_CA_LOSS 4
+#define ICSK_TIME_LOSS_PROBE 5 /* include/net/inet_connection_sock.h */
 
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
@@ -136,6 +161,9 @@ struct tcp_sock {
 	__u32 segs_out;
 	__u32 total_retrans;
 	__u32 srtt_us; /* 8 times the smoothed round trip time */
+	__u32 rcv_nxt;
+	__u32 copied_seq; /* the next that the application has yet to read */
+	__u32 dsack_dups;
 } KERNEL_STRUCT;
 
 /* What is left of a socket in TIME_WAIT, include/net/inet_timewait_sock.h */

@@ -79,12 +79,18 @@ struct flow {
 	__u16 last_bits; /* bits before the last control segment, should that be dropped */
 	__u8 last_flags;
 	__u8 last_outbound;
-	__u16 pad;
+	__u16 drops_in; /* data segments, see struct counters */
 	__u32 acceptor; /* process that accept() gave it to, 0 unknown */
 	__u32 local_isn;
 	__u32 remote_isn;
 	__u32 local_fin_end;  /* sequence number after the FIN that was sent */
 	__u32 remote_fin_end; /* sequence number after the FIN that was received */
+	__u32 reset_reason; /* of the RST that is about to be sent; 0 unknown */
+	/* For the end, see struct counters. */
+	__u16 retransmits_by[3];
+	__u16 drops_out;
+	__u16 drop_reason_in;
+	__u16 drop_reason_out;
 	__u32 pad2;
 	struct arrival arrival;
 };
@@ -133,6 +139,23 @@ struct {
 	__type(key, struct tuple);
 	__type(value, struct loss);
 } lost SEC(".maps");
+
+/* The arguments of connect(), for where its return is seen without them. */
+struct call {
+	__u64 sock;
+	__u64 address;
+};
+
+/*
+ * By task: inserted when connect() begins, read and deleted when it returns, where that is told by
+ * kprobes. A task has one call at a time; when it is full, the oldest goes, and its error is not told.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1 << 10);
+	__type(key, __u64);
+	__type(value, struct call);
+} connects SEC(".maps");
 
 struct address_prefix {
 	__u32 bits;

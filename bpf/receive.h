@@ -5,6 +5,7 @@
 
 #include "compat.h"
 #include "flow.h"
+#include "icmp.h"
 #include "transmit.h"
 
 /*
@@ -33,7 +34,7 @@ static __always_inline int receive(struct sk_buff *skb, __u32 ip_offset, bool by
 	struct segment s;
 
 	if (!parse(skb, ip_offset, false, true, &s))
-		return 0;
+		return by_tcp ? 0 : icmp_error_from_device(skb, s.headers);
 	s.tuple.netns = READ(skb, dev, nd_net.net, ns.inum);
 	if (filter(&s.tuple, s.family) != WANTED)
 		return 0;
@@ -111,6 +112,18 @@ static __always_inline __u32 skb_netns(struct sk_buff *skb)
 	return BPF_CORE_READ((struct dst_entry *)dst, dev, nd_net.net, ns.inum);
 }
 
+/* A data segment is thrown away: too many may be for a record of each. */
+static __always_inline void count_dropped(struct flow *f, bool outbound, __u32 reason)
+{
+	if (outbound) {
+		f->drops_out++;
+		f->drop_reason_out = reason;
+	} else {
+		f->drops_in++;
+		f->drop_reason_in = reason;
+	}
+}
+
 /*
  * The kernel throws a segment away. Told for control segments, and for an ACK
  * that was just told as arrived or sent. Why, and whether TCP itself had taken it
@@ -157,6 +170,8 @@ static __always_inline int drop(struct sk_buff *skb, __u32 reason)
 	bool told = was_told || controls(f, &s);
 	/* It never got there. */
 	f->bits = f->last_bits | (f->bits & (FLOW_LOCAL | FLOW_WANTED | FLOW_OWNED));
+	if (!told && s.payload_len)
+		count_dropped(f, outbound, reason);
 	if (!told && !all_segments)
 		return 0;
 
@@ -167,7 +182,7 @@ static __always_inline int drop(struct sk_buff *skb, __u32 reason)
 	struct event *e = begin_segment(KIND_DROP, &s, (__u64)by.sk, bpf_ktime_get_boot_ns());
 	if (!e)
 		return 0;
-	e->of.segment.drop_reason = reason;
+	e->of.segment.reason = reason;
 	submit(e);
 	return 0;
 }

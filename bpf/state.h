@@ -99,6 +99,29 @@ static __always_inline bool in_time_wait(const struct flow *f, __u8 old_state)
 	       (f->bits & FLOW_OWES_FINACK || filter_pid || all_segments);
 }
 
+/* What only the end shows; f may be NULL. */
+static __always_inline void put_ending(struct event *e, struct sock *sk, const struct flow *f)
+{
+	struct counters *c = &e->of.counters;
+	__u32 unread = TCP_READ(sk, rcv_nxt) - TCP_READ(sk, copied_seq);
+
+	if (unread && e->notes & NOTE_FIN_RECEIVED)
+		unread--; /* the FIN */
+	if ((__s32)unread > 0)
+		c->unread = unread;
+	c->linger_0 = READ(sk, __sk_common.skc_flags) & (1UL << SOCK_LINGER) &&
+		      !READ(sk, sk_lingertime);
+	c->dsacks = TCP_READ(sk, dsack_dups);
+	if (!f)
+		return;
+	c->flow_known = 1;
+	__builtin_memcpy(c->retransmits_by, f->retransmits_by, sizeof(c->retransmits_by));
+	c->drops_in = f->drops_in;
+	c->drops_out = f->drops_out;
+	c->drop_reason_in = f->drop_reason_in;
+	c->drop_reason_out = f->drop_reason_out;
+}
+
 static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state)
 {
 	__u64 key = (__u64)sk;
@@ -157,21 +180,22 @@ static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state
 	/* Who closes it uses it: what follows is wanted too. */
 	if (f && wanted)
 		f->bits |= FLOW_WANTED;
+	struct event *e = NULL;
+	if (wanted)
+		e = begin_state(sk, &t, family, old_state, new_state, bpf_ktime_get_boot_ns());
+	if (e) {
+		e->error = READ(sk, sk_err);
+		put_counters(e, sk);
+		if (new_state == TCP_CLOSE)
+			put_ending(e, sk, f);
+		if (acted) {
+			put_owner(e, &current);
+			e->notes |= NOTE_BY_PROCESS;
+		}
+		submit(e);
+	}
 	if (f && new_state == TCP_CLOSE && !in_time_wait(f, old_state))
 		bpf_map_delete_elem(&flows, &t);
-	if (!wanted)
-		return 0;
-
-	struct event *e = begin_state(sk, &t, family, old_state, new_state, bpf_ktime_get_boot_ns());
-	if (!e)
-		return 0;
-	e->error = READ(sk, sk_err);
-	put_counters(e, sk);
-	if (acted) {
-		put_owner(e, &current);
-		e->notes |= NOTE_BY_PROCESS;
-	}
-	submit(e);
 	return 0;
 }
 

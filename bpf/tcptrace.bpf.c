@@ -66,6 +66,60 @@ int BPF_PROG(on_kfree_skb, struct sk_buff *skb, void *location, __u32 reason)
 	return tracing ? drop(skb, reason) : 0;
 }
 
+/* An RST leaves. Since 6.10 (5691276b39da) the kernel says why; before, the third argument is refused. */
+SEC("tp_btf/tcp_send_reset")
+int BPF_PROG(on_tcp_send_reset, struct sock *sk, struct sk_buff *skb, __u32 reason)
+{
+	return tracing ? reset(sk, skb, reason) : 0;
+}
+
+/* A segment was sent again. Since 6.18 it is said whether it really left. */
+SEC("tp_btf/tcp_retransmit_skb")
+int BPF_PROG(on_tcp_retransmit_skb_3, struct sock *sk, struct sk_buff *skb, int err)
+{
+	return tracing && !err ? retransmitted(sk) : 0;
+}
+
+SEC("tp_btf/tcp_retransmit_skb")
+int BPF_PROG(on_tcp_retransmit_skb_2, struct sock *sk, struct sk_buff *skb)
+{
+	return tracing ? retransmitted(sk) : 0;
+}
+
+/* TCP is given an ICMP error. Where segments are seen at devices, so are these. */
+SEC("fentry/tcp_v4_err")
+int BPF_PROG(on_tcp_v4_err, struct sk_buff *skb)
+{
+	return tracing ? icmp_error_for_tcp(skb, 4) : 0;
+}
+
+SEC("fentry/tcp_v6_err")
+int BPF_PROG(on_tcp_v6_err, struct sk_buff *skb)
+{
+	return tracing ? icmp_error_for_tcp(skb, 6) : 0;
+}
+
+/* connect() has sent a SYN, or has failed. */
+SEC("fexit/tcp_v4_connect")
+int BPF_PROG(on_tcp_v4_connect, struct sock *sk, void *address, int len, int result)
+{
+	return tracing ? connect_returned(sk, address, result, 4) : 0;
+}
+
+SEC("fexit/tcp_v6_connect")
+int BPF_PROG(on_tcp_v6_connect, struct sock *sk, void *address, int len, int result)
+{
+	return tracing ? connect_returned(sk, address, result, 6) : 0;
+}
+
+/* A listener is given a SYN. */
+SEC("fentry/tcp_conn_request")
+int BPF_PROG(on_tcp_conn_request, void *ops, void *family_ops, struct sock *listener,
+	     struct sk_buff *skb)
+{
+	return tracing ? requested(listener, skb) : 0;
+}
+
 /* A process has read data. */
 SEC("tp_btf/tcp_rcv_space_adjust")
 int BPF_PROG(on_tcp_rcv_space_adjust, struct sock *sk)

@@ -17,6 +17,8 @@
 struct sender {
 	struct sock *sk;  /* full TCP socket or NULL */
 	__u64 listener;	  /* of the request sock that sends a SYN-ACK */
+	__u32 queue_len;  /* its accept queue */
+	__u32 queue_max;
 	bool established;
 };
 
@@ -28,7 +30,12 @@ static __always_inline bool sender_of(struct sk_buff *skb, struct sender *by)
 		return true; /* a SYN cookie, or an IPv6 reset */
 	__u8 state = READ(sk, __sk_common.skc_state);
 	if (state == TCP_NEW_SYN_RECV) {
-		by->listener = (__u64)READ(sk, __sk_common.skc_listener);
+		struct sock *listener = READ(sk, __sk_common.skc_listener);
+
+		by->listener = (__u64)listener;
+		/* A pointer out of a union is not trusted: it is copied from. */
+		by->queue_len = BPF_CORE_READ(listener, sk_ack_backlog);
+		by->queue_max = BPF_CORE_READ(listener, sk_max_ack_backlog) + 1;
 		return true;
 	}
 	if (state == TCP_TIME_WAIT)
@@ -118,7 +125,13 @@ static __always_inline int transmit(struct sk_buff *skb, const struct sender *by
 		return 0;
 	if (s->flags & TCP_SYN && s->flags & TCP_ACK && !READ(skb, sk))
 		e->notes |= NOTE_SYN_COOKIE;
+	if (s->flags & TCP_RST) {
+		e->of.segment.reason = f->reset_reason;
+		f->reset_reason = 0;
+	}
 	if (by->listener) {
+		e->of.segment.queue_len = by->queue_len > 0xffff ? 0xffff : by->queue_len;
+		e->of.segment.queue_max = by->queue_max > 0xffff ? 0xffff : by->queue_max;
 		/* The child is to come, and may never: until then it is the listener's. */
 		struct owner *o = bpf_map_lookup_elem(&owners, &by->listener);
 

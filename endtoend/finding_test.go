@@ -241,7 +241,7 @@ var findingScenarios = []findingScenario{
 		c.close()
 		s.readEOF()
 		s.close()
-	}, client: "data-retransmitted"},
+	}, client: "data-retransmitted", server: "data-dropped-here"},
 	{name: "no data", run: func(e *env) {
 		c, s := e.open()
 		c.close()
@@ -314,6 +314,13 @@ var unraised = map[string]string{
 	"events-lost":           "TestLossIsTold raises it",
 	"time-wait-reused":      "TestTimeWaitReused raises it",
 	"reset-after-close":     "finding/close_test.go raises it",
+	"connect-failed-here":   "TestConnectErrors raises it",
+	"accept-queue-full":     "TestAcceptQueueFull raises it",
+	"syn-queue-full":        "TestSYNQueueFull raises it",
+	"syn-cookie":            "TestSYNCookies raises it",
+	"fast-open-refused":     "TestFastOpen raises it",
+	"ecn-refused":           "TestECN raises it",
+	"mptcp-fallback":        "TestMultipathFallsBack raises it",
 }
 
 // TestEveryFindingIsRaised: each code of the table has a scenario, and no scenario waits for one that is not in it.

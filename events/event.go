@@ -26,7 +26,7 @@ func View(mem []byte) *Event {
 		return nil
 	}
 	e := (*Event)(unsafe.Pointer(unsafe.SliceData(mem)))
-	if k := e.Kind(); k < KindState || k > KindTimeWaitEnd {
+	if k := e.Kind(); k < KindState || int(k) >= len(kindNames) {
 		return nil
 	}
 	return e
@@ -50,9 +50,16 @@ const (
 	KindSnapshot    = Kind(gen.BPFEventKindKIND_SNAPSHOT)
 	KindAccept      = Kind(gen.BPFEventKindKIND_ACCEPT)
 	KindTimeWaitEnd = Kind(gen.BPFEventKindKIND_TIME_WAIT_END)
+	KindReset       = Kind(gen.BPFEventKindKIND_RESET)
+	KindICMP        = Kind(gen.BPFEventKindKIND_ICMP)
+	// KindConnectError: connect() failed at once.
+	KindConnectError = Kind(gen.BPFEventKindKIND_CONNECT_ERROR)
+	// KindOverflow: a SYN came to a listener with a full queue.
+	KindOverflow = Kind(gen.BPFEventKindKIND_OVERFLOW)
 )
 
-var kindNames = [...]string{"", "state", "transmit", "receive", "drop", "owner", "snapshot", "accept", "time-wait-end"}
+var kindNames = [...]string{"", "state", "transmit", "receive", "drop", "owner", "snapshot", "accept", "time-wait-end",
+	"reset", "icmp", "connect-error", "overflow"}
 
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
@@ -158,6 +165,51 @@ type Counters struct {
 	SRTTMicros         uint32 // smoothed round-trip time, 0 unknown
 }
 
+// RetransmitKind says what made TCP send a segment again.
+type RetransmitKind uint8
+
+// The kinds, bpf/event.h, enum retransmit_kind.
+const (
+	RetransmitTimeout = RetransmitKind(gen.BPFRetransmitKindRETRANSMIT_TIMEOUT)
+	RetransmitFast    = RetransmitKind(gen.BPFRetransmitKindRETRANSMIT_FAST)
+	RetransmitProbe   = RetransmitKind(gen.BPFRetransmitKindRETRANSMIT_PROBE)
+)
+
+// Ending is what only the change to CLOSE tells of a socket.
+type Ending struct {
+	// DSACKs are the segments that the other end says it got twice.
+	DSACKs uint32
+	// Unread is payload in bytes that was received and not read.
+	Unread uint32
+	// LingerZero: SO_LINGER was set to 0.
+	LingerZero bool
+	// FlowKnown: the rest, which is counted in the kernel programs, is known.
+	FlowKnown bool
+	// RetransmitsBy are the segments sent again, by RetransmitKind.
+	RetransmitsBy [3]uint16
+	// DropsIn and DropsOut are data segments that this host dropped, and DropReasonIn and
+	// DropReasonOut, of the running kernel's enum skb_drop_reason, why the last of them.
+	DropsIn, DropsOut, DropReasonIn, DropReasonOut uint16
+}
+
+// ICMP is an error message about a segment that was sent.
+type ICMP struct {
+	// From is who says so, in network byte order, IPv4 in its IPv6-mapped form.
+	From [16]byte
+	// Seq is the segment's sequence number.
+	Seq uint32
+	// Type and Code are of ICMP or of ICMPv6, by the connection's family.
+	Type, Code uint8
+}
+
+// Queues are a listener's.
+type Queues struct {
+	// Waiting connections are established and not accepted; Backlog is how many may be.
+	Waiting, Backlog uint32
+	// HalfOpen connections await the third ACK; MaxHalfOpen is net.ipv4.tcp_max_syn_backlog.
+	HalfOpen, MaxHalfOpen uint32
+}
+
 func (e *Event) Kind() Kind   { return Kind(e.r.Kind) }
 func (e *Event) Notes() Notes { return Notes(e.r.Notes) }
 
@@ -176,8 +228,53 @@ func (e *Event) Tuple() *Tuple { return (*Tuple)(unsafe.Pointer(&e.r.Tuple)) }
 func (e *Event) OldState() State { return State(e.r.OldState) }
 func (e *Event) NewState() State { return State(e.r.NewState) }
 
-// Errno is sk_err at a state change, 0 for none.
+// Errno is sk_err at a state change, what connect() returned of KindConnectError; 0 for none.
 func (e *Event) Errno() uint16 { return e.r.Error }
+
+// ResetReason is a number of the running kernel's enum sk_rst_reason, 0 unknown: of KindReset,
+// and of a RST that KindTransmit tells.
+func (e *Event) ResetReason() uint32 {
+	switch e.Kind() {
+	case KindReset:
+		return uint32(e.r.Error)
+	case KindTransmit:
+		return e.r.Of.Segment.Reason
+	}
+	return 0
+}
+
+// AcceptQueue is how many connections wait for accept(), and the backlog, at a SYN-ACK that
+// KindTransmit tells; known is false where the kernel does not say.
+func (e *Event) AcceptQueue() (waiting, backlog uint32, known bool) {
+	s := &e.r.Of.Segment
+	if e.Kind() != KindTransmit || s.QueueMax == 0 {
+		return 0, 0, false
+	}
+	return uint32(s.QueueLen), uint32(s.QueueMax) - 1, true
+}
+
+// ICMP is of KindICMP.
+func (e *Event) ICMP() ICMP {
+	m := (*gen.BPFToldIcmp)(unsafe.Pointer(&e.r.Of))
+	return ICMP{From: m.From, Seq: m.Seq, Type: m.Type, Code: m.Code}
+}
+
+// Queues are of KindOverflow.
+func (e *Event) Queues() Queues {
+	q := (*gen.BPFQueues)(unsafe.Pointer(&e.r.Of))
+	return Queues{q.AcceptLen, q.Backlog, q.SynLen, q.SynMax}
+}
+
+// Ending is of a KindState to CLOSE.
+func (e *Event) Ending() Ending {
+	c := e.counters()
+	return Ending{
+		DSACKs: c.Dsacks, Unread: c.Unread, LingerZero: c.Linger0 != 0,
+		FlowKnown: c.FlowKnown != 0, RetransmitsBy: c.RetransmitsBy,
+		DropsIn: c.DropsIn, DropsOut: c.DropsOut,
+		DropReasonIn: c.DropReasonIn, DropReasonOut: c.DropReasonOut,
+	}
+}
 
 // PID is the thread group of the process that acted or owns, by the initial pid
 // namespace's numbers. 0 where neither Source nor NoteByProcess says otherwise.
@@ -191,7 +288,7 @@ func (e *Event) Source() OwnerSource { return OwnerSource(e.r.OwnerSource) }
 func (e *Event) PayloadLen() uint32 { return e.r.Of.Segment.PayloadLen }
 
 // DropReason is a number of the running kernel's enum skb_drop_reason, 0 unknown.
-func (e *Event) DropReason() uint32 { return e.r.Of.Segment.DropReason }
+func (e *Event) DropReason() uint32 { return e.r.Of.Segment.Reason }
 
 // Header is the TCP header, in place. It is never shorter than 20 bytes.
 func (e *Event) Header() Header {
@@ -223,4 +320,6 @@ const (
 	_ = uint(unsafe.Sizeof(Tuple{}) - unsafe.Sizeof(gen.BPFTuple{}))
 	_ = uint(unsafe.Sizeof(gen.BPFTuple{}) - unsafe.Sizeof(Tuple{}))
 	_ = uint(unsafe.Sizeof(gen.BPFEvent{}.Of) - unsafe.Sizeof(gen.BPFCounters{}))
+	_ = uint(unsafe.Sizeof(gen.BPFEvent{}.Of) - unsafe.Sizeof(gen.BPFToldIcmp{}))
+	_ = uint(unsafe.Sizeof(gen.BPFEvent{}.Of) - unsafe.Sizeof(gen.BPFQueues{}))
 )

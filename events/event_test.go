@@ -30,7 +30,7 @@ func sample() *Event {
 	e.r.Tuple = gen.BPFTuple{LocalPort: 80, RemotePort: 40000, Netns: 4026531840}
 	e.r.Tuple.LocalAddr = netip.MustParseAddr("::ffff:192.0.2.1").As16()
 	e.r.Tuple.RemoteAddr = netip.MustParseAddr("2001:db8::1").As16()
-	e.r.Of.Segment.PayloadLen, e.r.Of.Segment.DropReason = 13, 14
+	e.r.Of.Segment.PayloadLen, e.r.Of.Segment.Reason = 13, 14
 	copy(e.r.Of.Segment.TcpHeader[:], header(SYN, "020405b4 0402080a 01020304 00000000 01030307"))
 	return e
 }
@@ -99,7 +99,7 @@ func TestViewRefusesWhatIsNoRecord(t *testing.T) {
 			t.Errorf("a view of %d bytes", n)
 		}
 	}
-	for _, kind := range []byte{0, byte(KindTimeWaitEnd) + 1, 255} {
+	for _, kind := range []byte{0, byte(KindOverflow) + 1, 255} {
 		good[eventOffsetKind] = kind
 		if View(good) != nil {
 			t.Errorf("a view of kind %d", kind)

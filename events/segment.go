@@ -48,6 +48,8 @@ type Options struct {
 	WScale uint8
 	// TSVal and TSEcr are the timestamps (RFC 7323, section 3.2).
 	TSVal, TSEcr uint32
+	// FastOpenCookie: the Fast Open option has a cookie; without, it asks for one (RFC 7413, section 4.1.1).
+	FastOpenCookie bool
 }
 
 // OptionSet says which options a header has.
@@ -145,6 +147,7 @@ func (h Header) Options() (o Options) {
 			o.TSEcr = binary.BigEndian.Uint32(value[4:8])
 		case kind == kindFastOpen:
 			o.Present |= OptionFastOpen
+			o.FastOpenCookie = len(value) > 0
 		case kind == kindMPTCP:
 			o.Present |= OptionMPTCP
 		}

@@ -29,8 +29,8 @@ func (f *Finder) resets() {
 		return
 	}
 	why := f.inferredReason()
-	if r := t.Teardown.ResetReason; r != "" {
-		why = r + ", in the kernel's word"
+	if r := t.Teardown.ResetReason; r != 0 && rst.Dir == tx {
+		why = f.saidReason(why)
 	}
 	if rst.Dir == tx {
 		f.add("reset-sent", "%s reset the connection with %s at %s, in %s: %s.",
@@ -69,21 +69,44 @@ func (f *Finder) inferredReason() string {
 		}
 		return "its application aborted (data unread at close, SO_LINGER 0), or nobody there knew the connection any more (inferred)"
 	}
+	d := &t.Teardown
 	switch {
-	case unix.Errno(t.Teardown.Errno) == unix.ECONNABORTED:
+	case unix.Errno(d.Errno) == unix.ECONNABORTED:
 		return "the socket was destroyed from outside, as ss -K does (inferred)"
-	case f.timedOut():
+	case d.ResetCause == timeline.ResetTimeout:
 		return "keepalives or TCP_USER_TIMEOUT ran out (inferred)"
-	case f.aborted() == nil && (s.beforeRST == events.FinWait1 || s.beforeRST == events.FinWait2):
+	case d.ResetCause == timeline.ResetUnread && t.Traffic.RxBytes.Known:
+		return fmt.Sprintf("closed with %s of the %s received left unread (inferred)", size(uint64(d.Unread)), size(t.Traffic.RxBytes.Value))
+	case d.ResetCause == timeline.ResetUnread:
+		return fmt.Sprintf("closed with %s left unread (inferred)", size(uint64(d.Unread)))
+	case d.ResetCause == timeline.ResetLingerZero:
+		return "closed with SO_LINGER 0 (inferred)"
+	case d.ResetCause == timeline.ResetAfterClose:
 		return "data came though the application had closed (inferred)"
 	case f.aborted() == nil:
 		return "the kernel did it on its own (reason not known)"
-	case t.Traffic.RxBytes.Known && t.Traffic.RxBytes.Value == 0:
-		return "closed with SO_LINGER 0, as there was no data that could be left unread (inferred)"
-	case t.Traffic.RxBytes.Known:
-		return fmt.Sprintf("closed with some of the %s received left unread, or with SO_LINGER 0 (inferred)", size(t.Traffic.RxBytes.Value))
 	}
 	return "closed with data unread, or with SO_LINGER 0 (inferred)"
+}
+
+// saidReason is the kernel's word, with what is inferred where that says more.
+func (f *Finder) saidReason(inferred string) string {
+	word := f.resetReason() + ", in the kernel's word"
+	if f.t.Teardown.ResetCause == timeline.ResetUnexplained {
+		return word
+	}
+	return inferred[:len(inferred)-len(" (inferred)")] + " (" + word + ")"
+}
+
+// resetReason is the kernel's word for an RST that this host sent, or its number.
+func (f *Finder) resetReason() string {
+	r := f.t.Teardown.ResetReason
+	if f.o.ResetReason != nil {
+		if name := f.o.ResetReason(r); name != "" {
+			return name
+		}
+	}
+	return fmt.Sprintf("reset reason %d", r)
 }
 
 // closing tells what was unusual between the first FIN and the end.
@@ -112,8 +135,8 @@ func (f *Finder) closing() {
 	c := &t.Traffic
 	control := uint64(s.syn[tx].repeats + s.synack[tx].repeats + s.fin[tx].repeats)
 	if c.Retransmits.Known && c.Retransmits.Value > control {
-		f.add("data-retransmitted", "%s sent again, SYN, SYN-ACK and FIN not counted; %s were sent in all.",
-			wereAgain(c.Retransmits.Value-control), count(c.TxSegments.Value, "segment"))
+		f.add("data-retransmitted", "%s sent again, SYN, SYN-ACK and FIN not counted; %s were sent in all.%s",
+			wereAgain(c.Retransmits.Value-control), count(c.TxSegments.Value, "segment"), f.whyAgain())
 	}
 	over := t.End.Known || t.State == events.TimeWait
 	if over && t.Complete && t.Handshake.Outcome == timeline.OutcomeEstablished &&

@@ -52,22 +52,33 @@ func TestResetReasons(t *testing.T) {
 		}
 		return c
 	}
+	caused := func(cause timeline.ResetCause, reason uint32) *connection {
+		c := byProcess(reset(tx, events.Established))
+		c.t.Teardown.ResetCause, c.t.Teardown.ResetReason, c.t.Teardown.Unread = cause, reason, 5
+		return c
+	}
+	words := func(r uint32) string {
+		return map[uint32]string{11: "TCP_ABORT_ON_CLOSE", 13: "TCP_ABORT_ON_MEMORY", 14: "TCP_STATE"}[r]
+	}
 	for want, c := range map[string]*connection{
-		"in ESTABLISHED: its application aborted":            reset(rx, events.Established),
-		"in CLOSE_WAIT: it had sent its FIN":                 reset(rx, events.CloseWait),
-		"in FIN_WAIT2: it came after this end's FIN":         reset(rx, events.FinWait2),
-		"in FIN_WAIT2: data came though the application had": reset(tx, events.FinWait2),
-		"nc (pid 7) reset the connection":                    byProcess(reset(tx, events.Established)),
-		"SO_LINGER 0, as there was no data": func() *connection {
-			c := byProcess(reset(tx, events.Established))
-			c.t.Traffic.RxBytes = timeline.Some[uint64](0)
+		"in ESTABLISHED: its application aborted":    reset(rx, events.Established),
+		"in CLOSE_WAIT: it had sent its FIN":         reset(rx, events.CloseWait),
+		"in FIN_WAIT2: it came after this end's FIN": reset(rx, events.FinWait2),
+		"in FIN_WAIT2: data came though the application had": func() *connection {
+			c := reset(tx, events.FinWait2)
+			c.t.Teardown.ResetCause = timeline.ResetAfterClose
 			return c
 		}(),
-		"some of the 12 B received": func() *connection {
-			c := byProcess(reset(tx, events.Established))
+		"nc (pid 7) reset the connection":                     byProcess(reset(tx, events.Established)),
+		"closed with SO_LINGER 0 (inferred)":                  caused(timeline.ResetLingerZero, 0),
+		"closed with SO_LINGER 0 (TCP_STATE, in the kernel's": caused(timeline.ResetLingerZero, 14),
+		"with 5 B of the 12 B received left unread (inferred)": func() *connection {
+			c := caused(timeline.ResetUnread, 0)
 			c.t.Traffic.RxBytes = timeline.Some[uint64](12)
 			return c
 		}(),
+		"left unread (TCP_ABORT_ON_CLOSE, in the kernel's word)": caused(timeline.ResetUnread, 11),
+		": reset reason 99, in the kernel's word":                caused(timeline.ResetUnexplained, 99),
 		"as ss -K does": func() *connection {
 			c := byProcess(reset(tx, events.Established))
 			c.t.Teardown.Errno = uint16(unix.ECONNABORTED)
@@ -75,16 +86,16 @@ func TestResetReasons(t *testing.T) {
 		}(),
 		"keepalives or TCP_USER_TIMEOUT": func() *connection {
 			c := reset(tx, events.Established)
-			c.t.Teardown.Errno = uint16(unix.ETIMEDOUT)
+			c.t.Teardown.ResetCause = timeline.ResetTimeout
 			return c
 		}(),
 		"TCP_ABORT_ON_MEMORY, in the kernel's word": func() *connection {
 			c := reset(tx, events.Established)
-			c.t.Teardown.ResetReason = "TCP_ABORT_ON_MEMORY"
+			c.t.Teardown.ResetReason = 13
 			return c
 		}(),
 	} {
-		New(Options{}).Find(&c.t)
+		New(Options{ResetReason: words}).Find(&c.t)
 		if !slices.ContainsFunc(c.t.Findings, func(f timeline.Finding) bool { return strings.Contains(f.Text, want) }) {
 			t.Errorf("%q is not in %+v", want, c.t.Findings)
 		}

@@ -18,6 +18,8 @@ type Options struct {
 	// DropReason names a value of the running kernel's enum skb_drop_reason; "" or
 	// nil: its number is told.
 	DropReason func(reason uint32) string
+	// ResetReason names a value of the running kernel's enum sk_rst_reason; "" or nil: its number is told.
+	ResetReason func(reason uint32) string
 	// CloseWait is how long an application may stay in CLOSE_WAIT unnoticed; 0 means DefaultCloseWait.
 	CloseWait time.Duration
 }
@@ -53,6 +55,7 @@ func (f *Finder) Find(t *timeline.Timeline) {
 	f.negotiation()
 	f.resets()
 	f.closing()
+	f.dataDropped()
 	f.selfCheck()
 	if t.LostEvents > 0 {
 		f.add("events-lost", "%s of this connection were lost: what is told of it may lack something.", count(t.LostEvents, "event"))

@@ -12,6 +12,8 @@ import (
 const (
 	tx = timeline.Tx
 	rx = timeline.Rx
+
+	multipath = events.OptionMPTCP
 )
 
 // handshake tells how the opening failed, or what it cost.
@@ -52,12 +54,14 @@ func (f *Finder) clientFailed() {
 	case t.Handshake.Outcome == timeline.OutcomeRefused && s.rst != nil:
 		f.add("connect-refused", "%s answered the SYN with an RST after %s: nothing listens on port %d there, or a firewall rejects it%s.",
 			remote, f.answerTime(), remote.Port(), errno(t.Handshake.Errno))
+	case syns.n == 0 && len(t.Entries) == 0:
+		f.notBegun()
 	case t.Handshake.Outcome == timeline.OutcomeUnreachable && syns.n == 0:
 		f.add("connect-unreachable", "%s could not be reached%s: no SYN left in %s, as the next hop's link-layer address was not found.",
 			remote, errno(t.Handshake.Errno), took)
 	case t.Handshake.Outcome == timeline.OutcomeUnreachable:
-		f.add("connect-unreachable", "%s could not be reached%s: %s sent, %s%s; the error came after %s.",
-			remote, errno(t.Handshake.Errno), wereSent(syns.n, "SYN"), f.times(tx, timeline.StepSYN), f.dropped(tx, timeline.StepSYN), took)
+		f.add("connect-unreachable", "%s could not be reached%s: %s sent, %s%s; the error came after %s%s.",
+			remote, errno(t.Handshake.Errno), wereSent(syns.n, "SYN"), f.times(tx, timeline.StepSYN), f.dropped(tx, timeline.StepSYN), took, f.icmp())
 	case syns.drops > 0 && syns.drops == syns.n:
 		f.add("connect-dropped-here", "This host itself dropped %s to %s on the way out (%s), %s: the connection failed after %s%s.",
 			allOf(syns.n, "SYN"), remote, f.reason(syns.first.DropReason), f.times(tx, timeline.StepSYN), took, errno(t.Handshake.Errno))
@@ -66,15 +70,15 @@ func (f *Finder) clientFailed() {
 			remote, allOf(s.synack[rx].n, "SYN-ACK"), f.reason(s.synack[rx].first.DropReason),
 			f.times(rx, timeline.StepSYNACK), took, errno(t.Handshake.Errno))
 	case t.Handshake.Outcome == timeline.OutcomeRefused:
-		f.add("connect-refused", "%s was refused after %s without an RST: an ICMP message said so%s.", remote, took, errno(t.Handshake.Errno))
+		f.add("connect-refused", "%s was refused after %s without an RST: an ICMP message said so%s%s.", remote, took, errno(t.Handshake.Errno), f.icmp())
 	case t.Handshake.Outcome == timeline.OutcomeTimedOut:
-		f.add("connect-no-answer", "%s got no answer from %s, sent %s; after %s the kernel gave up%s.",
-			count(uint64(syns.n), "SYN"), remote, f.times(tx, timeline.StepSYN), took, errno(t.Handshake.Errno))
+		f.add("connect-no-answer", "%s got no answer from %s, sent %s; after %s the kernel gave up%s%s.",
+			count(uint64(syns.n), "SYN"), remote, f.times(tx, timeline.StepSYN), took, errno(t.Handshake.Errno), f.icmp())
 	case syns.n == 0 && t.Local.Port() == 0:
-		f.add("no-local-port", "connect() to %s ended after %s without a SYN, and without a local port: none of them was free.", remote, took)
+		f.add("no-local-port", "connect() to %s ended after %s without a SYN, and without a local port%s: none of them was free.", remote, took, errno(t.Handshake.Errno))
 	case syns.n == 0:
-		f.add("no-syn-sent", "connect() from %s to %s ended after %s, and no SYN had left: these addresses and ports are taken, or it was given up while the next hop was looked for.",
-			t.Local, remote, took)
+		f.add("no-syn-sent", "connect() from %s to %s ended after %s, and no SYN had left%s: these addresses and ports are taken, or it was given up while the next hop was looked for.",
+			t.Local, remote, took, errno(t.Handshake.Errno))
 	default:
 		f.add("connect-cancelled", "%s closed the socket, or ended, %s after it began to connect to %s: %s sent, %s, and none was answered%s.",
 			f.process(), took, remote, wereSent(syns.n, "SYN"), f.times(tx, timeline.StepSYN), errno(t.Handshake.Errno))
@@ -108,14 +112,21 @@ func (f *Finder) serverFailed() {
 	t, s, remote := f.t, &f.s, f.t.Remote
 	synacks := s.synack[tx]
 	switch {
+	case synacks.n == 0 && t.Handshake.Overflows > 0:
+		f.overflow()
 	case synacks.n == 0 && s.drops > 0:
 		f.synDropped()
 	case t.Handshake.Outcome == timeline.OutcomeRefused:
-		f.add("refused-here", "The SYN of %s was answered with an RST: no socket listens here on %s.", remote, t.Local)
+		said := ""
+		if t.Teardown.ResetReason != 0 {
+			said = " (" + f.resetReason() + ", in the kernel's word)"
+		}
+		f.add("refused-here", "The SYN of %s was answered with an RST: no socket listens here on %s%s.", remote, t.Local, said)
 	case s.rst != nil:
 		f.add("handshake-reset", "%s, %s after the SYN-ACK to %s: the connection was never established.",
 			whoseRST(s.rst.Dir), span(s.rst.Time-min(s.rst.Time, first(synacks, t.Start))), remote)
 	case synacks.n > 0:
+		f.overflow()
 		f.add("synack-unanswered", "%s to %s got no ACK, sent %s%s: the half-open connection was given up.",
 			count(uint64(synacks.n), "SYN-ACK"), remote, f.times(tx, timeline.StepSYNACK), f.dropped(tx, timeline.StepSYNACK))
 	}
@@ -142,6 +153,7 @@ func (f *Finder) costly() {
 	t, s := f.t, &f.s
 	h := &t.Handshake
 	explained := 0
+	f.overflow()
 	for _, d := range [...]timeline.Dir{tx, rx} {
 		if p := &s.syn[d]; p.repeats > 0 {
 			f.add("syn-retransmitted", "The SYN %s %d times, %s%s.", sentOrCame(d), p.n, f.times(d, timeline.StepSYN), f.dropped(d, timeline.StepSYN))
@@ -216,6 +228,7 @@ func (f *Finder) negotiation() {
 	if !h.LocalOptions.Known || !h.RemoteOptions.Known {
 		return
 	}
+	f.negotiated()
 	const optional = events.OptionWScale | events.OptionSACKPermitted | events.OptionTimestamps
 	local, remote := h.LocalOptions.Value.Present, h.RemoteOptions.Value.Present
 	// Who answers offers only what the SYN offered: where one is missing it was the asking side's

@@ -28,6 +28,15 @@ type BPFCounters struct {
 	SegmentsIn         uint32
 	Retransmits        uint32
 	SrttUs             uint32
+	Dsacks             uint32
+	Unread             uint32
+	RetransmitsBy      [3]uint16
+	DropsIn            uint16
+	DropsOut           uint16
+	DropReasonIn       uint16
+	DropReasonOut      uint16
+	Linger0            uint8
+	FlowKnown          uint8
 }
 
 type BPFEvent struct {
@@ -51,9 +60,10 @@ type BPFEvent struct {
 		Segment struct {
 			_          structs.HostLayout
 			PayloadLen uint32
-			DropReason uint32
+			Reason     uint32
 			TcpHeader  [60]uint8
-			Pad        uint32
+			QueueLen   uint16
+			QueueMax   uint16
 		}
 	}
 }
@@ -69,6 +79,10 @@ const (
 	BPFEventKindKIND_SNAPSHOT      BPFEventKind = 6
 	BPFEventKindKIND_ACCEPT        BPFEventKind = 7
 	BPFEventKindKIND_TIME_WAIT_END BPFEventKind = 8
+	BPFEventKindKIND_RESET         BPFEventKind = 9
+	BPFEventKindKIND_ICMP          BPFEventKind = 10
+	BPFEventKindKIND_CONNECT_ERROR BPFEventKind = 11
+	BPFEventKindKIND_OVERFLOW      BPFEventKind = 12
 )
 
 type BPFEventNote uint32
@@ -100,6 +114,31 @@ const (
 	BPFOwnerSourceOWNER_IO       BPFOwnerSource = 5
 )
 
+type BPFQueues struct {
+	_         structs.HostLayout
+	AcceptLen uint32
+	Backlog   uint32
+	SynLen    uint32
+	SynMax    uint32
+}
+
+type BPFRetransmitKind uint32
+
+const (
+	BPFRetransmitKindRETRANSMIT_TIMEOUT BPFRetransmitKind = 0
+	BPFRetransmitKindRETRANSMIT_FAST    BPFRetransmitKind = 1
+	BPFRetransmitKindRETRANSMIT_PROBE   BPFRetransmitKind = 2
+)
+
+type BPFToldIcmp struct {
+	_    structs.HostLayout
+	From [16]uint8
+	Seq  uint32
+	Type uint8
+	Code uint8
+	Pad  uint16
+}
+
 type BPFTuple struct {
 	_          structs.HostLayout
 	LocalAddr  [16]uint8
@@ -114,6 +153,7 @@ type BPFTuple struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	BPFMapAddresses            = "addresses"
+	BPFMapConnects             = "connects"
 	BPFMapFlows                = "flows"
 	BPFMapLost                 = "lost"
 	BPFMapOwners               = "owners"
@@ -129,13 +169,23 @@ const (
 	BPFProgOnNetDevQueue       = "on_net_dev_queue"
 	BPFProgOnNetifReceiveSkb   = "on_netif_receive_skb"
 	BPFProgOnTaskFile          = "on_task_file"
+	BPFProgOnTcpConnRequest    = "on_tcp_conn_request"
 	BPFProgOnTcpRcvSpaceAdjust = "on_tcp_rcv_space_adjust"
+	BPFProgOnTcpRetransmitSkb2 = "on_tcp_retransmit_skb_2"
+	BPFProgOnTcpRetransmitSkb3 = "on_tcp_retransmit_skb_3"
+	BPFProgOnTcpSendReset      = "on_tcp_send_reset"
+	BPFProgOnTcpV4Connect      = "on_tcp_v4_connect"
+	BPFProgOnTcpV4Err          = "on_tcp_v4_err"
 	BPFProgOnTcpV4Rcv          = "on_tcp_v4_rcv"
+	BPFProgOnTcpV6Connect      = "on_tcp_v6_connect"
+	BPFProgOnTcpV6Err          = "on_tcp_v6_err"
 	BPFProgOnTcpV6Rcv          = "on_tcp_v6_rcv"
 	BPFVarAllSegments          = "all_segments"
 	BPFVarBtfEventKind         = "btf_event_kind"
 	BPFVarBtfEventNote         = "btf_event_note"
 	BPFVarBtfOwnerSource       = "btf_owner_source"
+	BPFVarBtfRetransmitKind    = "btf_retransmit_kind"
+	BPFVarBtfToldIcmp          = "btf_told_icmp"
 	BPFVarFilterAddress        = "filter_address"
 	BPFVarFilterLocalPort      = "filter_local_port"
 	BPFVarFilterPid            = "filter_pid"
@@ -207,8 +257,16 @@ type BPFProgramSpecs struct {
 	OnNetDevQueue       *ebpf.ProgramSpec `ebpf:"on_net_dev_queue"`
 	OnNetifReceiveSkb   *ebpf.ProgramSpec `ebpf:"on_netif_receive_skb"`
 	OnTaskFile          *ebpf.ProgramSpec `ebpf:"on_task_file"`
+	OnTcpConnRequest    *ebpf.ProgramSpec `ebpf:"on_tcp_conn_request"`
 	OnTcpRcvSpaceAdjust *ebpf.ProgramSpec `ebpf:"on_tcp_rcv_space_adjust"`
+	OnTcpRetransmitSkb2 *ebpf.ProgramSpec `ebpf:"on_tcp_retransmit_skb_2"`
+	OnTcpRetransmitSkb3 *ebpf.ProgramSpec `ebpf:"on_tcp_retransmit_skb_3"`
+	OnTcpSendReset      *ebpf.ProgramSpec `ebpf:"on_tcp_send_reset"`
+	OnTcpV4Connect      *ebpf.ProgramSpec `ebpf:"on_tcp_v4_connect"`
+	OnTcpV4Err          *ebpf.ProgramSpec `ebpf:"on_tcp_v4_err"`
 	OnTcpV4Rcv          *ebpf.ProgramSpec `ebpf:"on_tcp_v4_rcv"`
+	OnTcpV6Connect      *ebpf.ProgramSpec `ebpf:"on_tcp_v6_connect"`
+	OnTcpV6Err          *ebpf.ProgramSpec `ebpf:"on_tcp_v6_err"`
 	OnTcpV6Rcv          *ebpf.ProgramSpec `ebpf:"on_tcp_v6_rcv"`
 }
 
@@ -217,6 +275,7 @@ type BPFProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type BPFMapSpecs struct {
 	Addresses *ebpf.MapSpec `ebpf:"addresses"`
+	Connects  *ebpf.MapSpec `ebpf:"connects"`
 	Flows     *ebpf.MapSpec `ebpf:"flows"`
 	Lost      *ebpf.MapSpec `ebpf:"lost"`
 	Owners    *ebpf.MapSpec `ebpf:"owners"`
@@ -232,6 +291,8 @@ type BPFVariableSpecs struct {
 	BtfEventKind       *ebpf.VariableSpec `ebpf:"btf_event_kind"`
 	BtfEventNote       *ebpf.VariableSpec `ebpf:"btf_event_note"`
 	BtfOwnerSource     *ebpf.VariableSpec `ebpf:"btf_owner_source"`
+	BtfRetransmitKind  *ebpf.VariableSpec `ebpf:"btf_retransmit_kind"`
+	BtfToldIcmp        *ebpf.VariableSpec `ebpf:"btf_told_icmp"`
 	FilterAddress      *ebpf.VariableSpec `ebpf:"filter_address"`
 	FilterLocalPort    *ebpf.VariableSpec `ebpf:"filter_local_port"`
 	FilterPid          *ebpf.VariableSpec `ebpf:"filter_pid"`
@@ -272,6 +333,7 @@ func (o *BPFObjects) Close() error {
 // It can be passed to LoadBPFObjects or ebpf.CollectionSpec.LoadAndAssign.
 type BPFMaps struct {
 	Addresses *ebpf.Map `ebpf:"addresses"`
+	Connects  *ebpf.Map `ebpf:"connects"`
 	Flows     *ebpf.Map `ebpf:"flows"`
 	Lost      *ebpf.Map `ebpf:"lost"`
 	Owners    *ebpf.Map `ebpf:"owners"`
@@ -282,6 +344,7 @@ type BPFMaps struct {
 func (m *BPFMaps) Close() error {
 	return _BPFClose(
 		m.Addresses,
+		m.Connects,
 		m.Flows,
 		m.Lost,
 		m.Owners,
@@ -298,6 +361,8 @@ type BPFVariables struct {
 	BtfEventKind       *ebpf.Variable `ebpf:"btf_event_kind"`
 	BtfEventNote       *ebpf.Variable `ebpf:"btf_event_note"`
 	BtfOwnerSource     *ebpf.Variable `ebpf:"btf_owner_source"`
+	BtfRetransmitKind  *ebpf.Variable `ebpf:"btf_retransmit_kind"`
+	BtfToldIcmp        *ebpf.Variable `ebpf:"btf_told_icmp"`
 	FilterAddress      *ebpf.Variable `ebpf:"filter_address"`
 	FilterLocalPort    *ebpf.Variable `ebpf:"filter_local_port"`
 	FilterPid          *ebpf.Variable `ebpf:"filter_pid"`
@@ -331,8 +396,16 @@ type BPFPrograms struct {
 	OnNetDevQueue       *ebpf.Program `ebpf:"on_net_dev_queue"`
 	OnNetifReceiveSkb   *ebpf.Program `ebpf:"on_netif_receive_skb"`
 	OnTaskFile          *ebpf.Program `ebpf:"on_task_file"`
+	OnTcpConnRequest    *ebpf.Program `ebpf:"on_tcp_conn_request"`
 	OnTcpRcvSpaceAdjust *ebpf.Program `ebpf:"on_tcp_rcv_space_adjust"`
+	OnTcpRetransmitSkb2 *ebpf.Program `ebpf:"on_tcp_retransmit_skb_2"`
+	OnTcpRetransmitSkb3 *ebpf.Program `ebpf:"on_tcp_retransmit_skb_3"`
+	OnTcpSendReset      *ebpf.Program `ebpf:"on_tcp_send_reset"`
+	OnTcpV4Connect      *ebpf.Program `ebpf:"on_tcp_v4_connect"`
+	OnTcpV4Err          *ebpf.Program `ebpf:"on_tcp_v4_err"`
 	OnTcpV4Rcv          *ebpf.Program `ebpf:"on_tcp_v4_rcv"`
+	OnTcpV6Connect      *ebpf.Program `ebpf:"on_tcp_v6_connect"`
+	OnTcpV6Err          *ebpf.Program `ebpf:"on_tcp_v6_err"`
 	OnTcpV6Rcv          *ebpf.Program `ebpf:"on_tcp_v6_rcv"`
 }
 
@@ -348,8 +421,16 @@ func (p *BPFPrograms) Close() error {
 		p.OnNetDevQueue,
 		p.OnNetifReceiveSkb,
 		p.OnTaskFile,
+		p.OnTcpConnRequest,
 		p.OnTcpRcvSpaceAdjust,
+		p.OnTcpRetransmitSkb2,
+		p.OnTcpRetransmitSkb3,
+		p.OnTcpSendReset,
+		p.OnTcpV4Connect,
+		p.OnTcpV4Err,
 		p.OnTcpV4Rcv,
+		p.OnTcpV6Connect,
+		p.OnTcpV6Err,
 		p.OnTcpV6Rcv,
 	)
 }

@@ -17,6 +17,7 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	CopyingMapAddresses               = "addresses"
+	CopyingMapConnects                = "connects"
 	CopyingMapFlows                   = "flows"
 	CopyingMapLost                    = "lost"
 	CopyingMapOwners                  = "owners"
@@ -25,9 +26,16 @@ const (
 	CopyingProgKprobeInetTwskKill     = "kprobe_inet_twsk_kill"
 	CopyingProgKprobeIp6Xmit          = "kprobe_ip6_xmit"
 	CopyingProgKprobeIpLocalOut       = "kprobe_ip_local_out"
+	CopyingProgKprobeTcpConnRequest   = "kprobe_tcp_conn_request"
+	CopyingProgKprobeTcpV4Err         = "kprobe_tcp_v4_err"
+	CopyingProgKprobeTcpV4PreConnect  = "kprobe_tcp_v4_pre_connect"
 	CopyingProgKprobeTcpV4Rcv         = "kprobe_tcp_v4_rcv"
+	CopyingProgKprobeTcpV6Err         = "kprobe_tcp_v6_err"
+	CopyingProgKprobeTcpV6PreConnect  = "kprobe_tcp_v6_pre_connect"
 	CopyingProgKprobeTcpV6Rcv         = "kprobe_tcp_v6_rcv"
 	CopyingProgKretprobeInetCskAccept = "kretprobe_inet_csk_accept"
+	CopyingProgKretprobeTcpV4Connect  = "kretprobe_tcp_v4_connect"
+	CopyingProgKretprobeTcpV6Connect  = "kretprobe_tcp_v6_connect"
 	CopyingProgRawInetSockSetState    = "raw_inet_sock_set_state"
 	CopyingProgRawNetDevQueue         = "raw_net_dev_queue"
 	CopyingProgRawNetifReceiveSkb     = "raw_netif_receive_skb"
@@ -36,6 +44,8 @@ const (
 	CopyingVarBtfEventKind            = "btf_event_kind"
 	CopyingVarBtfEventNote            = "btf_event_note"
 	CopyingVarBtfOwnerSource          = "btf_owner_source"
+	CopyingVarBtfRetransmitKind       = "btf_retransmit_kind"
+	CopyingVarBtfToldIcmp             = "btf_told_icmp"
 	CopyingVarFilterAddress           = "filter_address"
 	CopyingVarFilterLocalPort         = "filter_local_port"
 	CopyingVarFilterPid               = "filter_pid"
@@ -100,9 +110,16 @@ type CopyingProgramSpecs struct {
 	KprobeInetTwskKill     *ebpf.ProgramSpec `ebpf:"kprobe_inet_twsk_kill"`
 	KprobeIp6Xmit          *ebpf.ProgramSpec `ebpf:"kprobe_ip6_xmit"`
 	KprobeIpLocalOut       *ebpf.ProgramSpec `ebpf:"kprobe_ip_local_out"`
+	KprobeTcpConnRequest   *ebpf.ProgramSpec `ebpf:"kprobe_tcp_conn_request"`
+	KprobeTcpV4Err         *ebpf.ProgramSpec `ebpf:"kprobe_tcp_v4_err"`
+	KprobeTcpV4PreConnect  *ebpf.ProgramSpec `ebpf:"kprobe_tcp_v4_pre_connect"`
 	KprobeTcpV4Rcv         *ebpf.ProgramSpec `ebpf:"kprobe_tcp_v4_rcv"`
+	KprobeTcpV6Err         *ebpf.ProgramSpec `ebpf:"kprobe_tcp_v6_err"`
+	KprobeTcpV6PreConnect  *ebpf.ProgramSpec `ebpf:"kprobe_tcp_v6_pre_connect"`
 	KprobeTcpV6Rcv         *ebpf.ProgramSpec `ebpf:"kprobe_tcp_v6_rcv"`
 	KretprobeInetCskAccept *ebpf.ProgramSpec `ebpf:"kretprobe_inet_csk_accept"`
+	KretprobeTcpV4Connect  *ebpf.ProgramSpec `ebpf:"kretprobe_tcp_v4_connect"`
+	KretprobeTcpV6Connect  *ebpf.ProgramSpec `ebpf:"kretprobe_tcp_v6_connect"`
 	RawInetSockSetState    *ebpf.ProgramSpec `ebpf:"raw_inet_sock_set_state"`
 	RawNetDevQueue         *ebpf.ProgramSpec `ebpf:"raw_net_dev_queue"`
 	RawNetifReceiveSkb     *ebpf.ProgramSpec `ebpf:"raw_netif_receive_skb"`
@@ -114,6 +131,7 @@ type CopyingProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type CopyingMapSpecs struct {
 	Addresses *ebpf.MapSpec `ebpf:"addresses"`
+	Connects  *ebpf.MapSpec `ebpf:"connects"`
 	Flows     *ebpf.MapSpec `ebpf:"flows"`
 	Lost      *ebpf.MapSpec `ebpf:"lost"`
 	Owners    *ebpf.MapSpec `ebpf:"owners"`
@@ -129,6 +147,8 @@ type CopyingVariableSpecs struct {
 	BtfEventKind       *ebpf.VariableSpec `ebpf:"btf_event_kind"`
 	BtfEventNote       *ebpf.VariableSpec `ebpf:"btf_event_note"`
 	BtfOwnerSource     *ebpf.VariableSpec `ebpf:"btf_owner_source"`
+	BtfRetransmitKind  *ebpf.VariableSpec `ebpf:"btf_retransmit_kind"`
+	BtfToldIcmp        *ebpf.VariableSpec `ebpf:"btf_told_icmp"`
 	FilterAddress      *ebpf.VariableSpec `ebpf:"filter_address"`
 	FilterLocalPort    *ebpf.VariableSpec `ebpf:"filter_local_port"`
 	FilterPid          *ebpf.VariableSpec `ebpf:"filter_pid"`
@@ -169,6 +189,7 @@ func (o *CopyingObjects) Close() error {
 // It can be passed to LoadCopyingObjects or ebpf.CollectionSpec.LoadAndAssign.
 type CopyingMaps struct {
 	Addresses *ebpf.Map `ebpf:"addresses"`
+	Connects  *ebpf.Map `ebpf:"connects"`
 	Flows     *ebpf.Map `ebpf:"flows"`
 	Lost      *ebpf.Map `ebpf:"lost"`
 	Owners    *ebpf.Map `ebpf:"owners"`
@@ -179,6 +200,7 @@ type CopyingMaps struct {
 func (m *CopyingMaps) Close() error {
 	return _CopyingClose(
 		m.Addresses,
+		m.Connects,
 		m.Flows,
 		m.Lost,
 		m.Owners,
@@ -195,6 +217,8 @@ type CopyingVariables struct {
 	BtfEventKind       *ebpf.Variable `ebpf:"btf_event_kind"`
 	BtfEventNote       *ebpf.Variable `ebpf:"btf_event_note"`
 	BtfOwnerSource     *ebpf.Variable `ebpf:"btf_owner_source"`
+	BtfRetransmitKind  *ebpf.Variable `ebpf:"btf_retransmit_kind"`
+	BtfToldIcmp        *ebpf.Variable `ebpf:"btf_told_icmp"`
 	FilterAddress      *ebpf.Variable `ebpf:"filter_address"`
 	FilterLocalPort    *ebpf.Variable `ebpf:"filter_local_port"`
 	FilterPid          *ebpf.Variable `ebpf:"filter_pid"`
@@ -221,9 +245,16 @@ type CopyingPrograms struct {
 	KprobeInetTwskKill     *ebpf.Program `ebpf:"kprobe_inet_twsk_kill"`
 	KprobeIp6Xmit          *ebpf.Program `ebpf:"kprobe_ip6_xmit"`
 	KprobeIpLocalOut       *ebpf.Program `ebpf:"kprobe_ip_local_out"`
+	KprobeTcpConnRequest   *ebpf.Program `ebpf:"kprobe_tcp_conn_request"`
+	KprobeTcpV4Err         *ebpf.Program `ebpf:"kprobe_tcp_v4_err"`
+	KprobeTcpV4PreConnect  *ebpf.Program `ebpf:"kprobe_tcp_v4_pre_connect"`
 	KprobeTcpV4Rcv         *ebpf.Program `ebpf:"kprobe_tcp_v4_rcv"`
+	KprobeTcpV6Err         *ebpf.Program `ebpf:"kprobe_tcp_v6_err"`
+	KprobeTcpV6PreConnect  *ebpf.Program `ebpf:"kprobe_tcp_v6_pre_connect"`
 	KprobeTcpV6Rcv         *ebpf.Program `ebpf:"kprobe_tcp_v6_rcv"`
 	KretprobeInetCskAccept *ebpf.Program `ebpf:"kretprobe_inet_csk_accept"`
+	KretprobeTcpV4Connect  *ebpf.Program `ebpf:"kretprobe_tcp_v4_connect"`
+	KretprobeTcpV6Connect  *ebpf.Program `ebpf:"kretprobe_tcp_v6_connect"`
 	RawInetSockSetState    *ebpf.Program `ebpf:"raw_inet_sock_set_state"`
 	RawNetDevQueue         *ebpf.Program `ebpf:"raw_net_dev_queue"`
 	RawNetifReceiveSkb     *ebpf.Program `ebpf:"raw_netif_receive_skb"`
@@ -235,9 +266,16 @@ func (p *CopyingPrograms) Close() error {
 		p.KprobeInetTwskKill,
 		p.KprobeIp6Xmit,
 		p.KprobeIpLocalOut,
+		p.KprobeTcpConnRequest,
+		p.KprobeTcpV4Err,
+		p.KprobeTcpV4PreConnect,
 		p.KprobeTcpV4Rcv,
+		p.KprobeTcpV6Err,
+		p.KprobeTcpV6PreConnect,
 		p.KprobeTcpV6Rcv,
 		p.KretprobeInetCskAccept,
+		p.KretprobeTcpV4Connect,
+		p.KretprobeTcpV6Connect,
 		p.RawInetSockSetState,
 		p.RawNetDevQueue,
 		p.RawNetifReceiveSkb,

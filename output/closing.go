@@ -160,9 +160,8 @@ func (w *textWriter) summarize(s *summary, t *timeline.Timeline) {
 	if d.HalfClosedNS.Known && d.HalfClosedNS.Value >= halfClosedWorthTelling {
 		s.part(human.AppendDuration(append(s.next(), "half-closed "...), d.HalfClosedNS.Value))
 	}
-	if d.ResetReason != "" {
-		b, _ := appendClean(s.next(), []byte(d.ResetReason), 0)
-		s.part(b)
+	if d.ResetBy == timeline.SideLocal && (d.ResetReason != 0 || d.ResetCause != timeline.ResetUnexplained) {
+		s.part(appendResetReason(s.next(), d, &w.options))
 	}
 	if c := &t.ClosedBy; c.PID != 0 && c.PID != t.Process.PID {
 		s.part(w.process(append(s.next(), "closed by "...), c.PID, &c.Comm))

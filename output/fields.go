@@ -98,12 +98,12 @@ var AddendumFields = []Field{
 }
 
 // TimelineFields are all facts of a timeline, in the order in which they are shown.
-var TimelineFields = slices.Concat(startFields,
+var TimelineFields = slices.Concat(startFields, negotiatedFields,
 	offered("handshake.local_options", "what this end's SYN or SYN-ACK offered",
 		func(h *timeline.Handshake) *timeline.Maybe[events.Options] { return &h.LocalOptions }),
 	offered("handshake.remote_options", "what the other end's SYN or SYN-ACK offered",
 		func(h *timeline.Handshake) *timeline.Maybe[events.Options] { return &h.RemoteOptions }),
-	endFields)
+	endFields, retransmitFields, srttFields, icmpFields, lastFields)
 
 var startFields = []Field{
 	{Path: "schema", Kind: Word, Doc: "`" + timelineSchema + "`",
@@ -233,8 +233,15 @@ var endFields = []Field{
 		present: func(s *Source) bool { return s.Timeline.Teardown.ResetBy != timeline.SideUnknown }},
 	{Path: "teardown.reset.by", Kind: Word, Doc: "`local` or `remote`",
 		value: func(b []byte, s *Source) []byte { return appendSide(b, s.Timeline.Teardown.ResetBy) }},
-	{Path: "teardown.reset.reason", Kind: Text, Optional: true, Doc: "the kernel's word for why",
-		value: func(b []byte, s *Source) []byte { return append(b, s.Timeline.Teardown.ResetReason...) }},
+	{Path: "teardown.reset.reason", Kind: Text, Optional: true, Doc: "why this host sent it: the kernel's word (`enum sk_rst_reason`, since 6.10), or that word inferred",
+		value: func(b []byte, s *Source) []byte {
+			return appendResetReason(b, &s.Timeline.Teardown, s.Options)
+		}},
+	{Path: "teardown.reset.inferred", Kind: Bool, Doc: "true: `reason` is not the kernel's, but what socket and segments come to",
+		value: func(b []byte, s *Source) []byte {
+			d := &s.Timeline.Teardown
+			return strconv.AppendBool(b, d.ResetReason == 0 && d.ResetCause != timeline.ResetUnexplained)
+		}},
 
 	{Path: "traffic", Kind: Object, Doc: "what it carried, by the socket's own counters"},
 	{Path: "traffic.tx_bytes", Kind: Integer, Optional: true, Doc: "payload sent, each byte once",
@@ -247,9 +254,16 @@ var endFields = []Field{
 		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Traffic.RxSegments) }},
 	{Path: "traffic.retransmits", Kind: Integer, Optional: true, Doc: "segments sent again",
 		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Traffic.Retransmits) }},
+}
+
+// srttFields follow the kinds of retransmissions.
+var srttFields = []Field{
 	{Path: "traffic.srtt_ns", Kind: Integer, Optional: true, Doc: "smoothed round-trip time, nanoseconds",
 		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Timeline.Traffic.SRTTNS) }},
+}
 
+// lastFields follow retransmissions and ICMP.
+var lastFields = []Field{
 	{Path: "conn_state", Kind: Word, Optional: true, Doc: "Zeek's code for how it was opened and closed (below); null where no segment was seen",
 		value: func(b []byte, s *Source) []byte { return append(b, s.Timeline.ConnState.String()...) }},
 	{Path: "history", Kind: Word, Optional: true, Doc: "Zeek's letters for what was sent, capitals by the side that sent the first SYN (below); null where no segment was seen",
@@ -294,6 +308,7 @@ func offered(path, doc string, of func(*timeline.Handshake) *timeline.Maybe[even
 		has("sack_permitted", events.OptionSACKPermitted, "selective acknowledgments"),
 		has("timestamps", events.OptionTimestamps, "timestamps"),
 		has("fast_open", events.OptionFastOpen, "TCP Fast Open, with or without a cookie"),
+		has("mptcp", events.OptionMPTCP, "Multipath TCP"),
 	}
 }
 

@@ -43,6 +43,9 @@ type Options struct {
 	// DropReason names a value of the running kernel's enum skb_drop_reason,
 	// without SKB_DROP_REASON_; "" or nil: its number is shown.
 	DropReason func(reason uint32) string
+	// ResetReason names a value of the running kernel's enum sk_rst_reason, without
+	// SK_RST_REASON_; "" or nil: its number is shown.
+	ResetReason func(reason uint32) string
 	// Cgroup is the path of a cgroup, by its ID of cgroup v2; "" or nil: not known.
 	Cgroup func(id uint64) string
 }

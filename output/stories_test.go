@@ -21,6 +21,9 @@ func storyOptions() Options {
 		DropReason: func(reason uint32) string {
 			return map[uint32]string{8: "NETFILTER_DROP"}[reason]
 		},
+		ResetReason: func(reason uint32) string {
+			return map[uint32]string{7: "TCP_ABORT_ON_CLOSE"}[reason]
+		},
 		Cgroup: func(id uint64) string {
 			return map[uint64]string{4242: "/system.slice/shop.service"}[id]
 		},
@@ -295,12 +298,18 @@ func stories() []*story {
 		carried(35_000_000, 1_048_576).teardown(timeline.TeardownReset, timeline.SideRemote, 4*us, 0).end()
 	s.t.Teardown.ResetBy = timeline.SideRemote
 
+	s.t.Handshake.AcceptQueue = timeline.Some(timeline.Queue{Waiting: 6, Backlog: 5})
+	s.t.Handshake.Overflows = 1
+	s.t.Handshake.Queues = timeline.Some(events.Queues{Waiting: 6, Backlog: 5, HalfOpen: 2, MaxHalfOpen: 128})
+	s.t.Traffic.RetransmitsBy = timeline.Some([3]uint64{1, 12, 2})
+	s.t.ICMP = timeline.Some(timeline.ICMPError{From: netip.MustParseAddr("10.0.0.1"), Type: 3, Code: 1})
+
 	s = add(tell("reset-local", "10.0.0.7:8080", "10.0.0.9:52118"))
 	s.by(812, "nginx", events.SourceIO).accepted(340*us).after(40*ms).
 		toBy(events.Close).
 		tx(rstACK, timeline.StepRST, 1, 513, 0).
 		carried(0, 512).teardown(timeline.TeardownReset, timeline.SideLocal, 0, 0).end()
-	s.t.Teardown.ResetBy, s.t.Teardown.ResetReason = timeline.SideLocal, "TCP_ABORT_ON_CLOSE"
+	s.t.Teardown.ResetBy, s.t.Teardown.ResetReason = timeline.SideLocal, 7
 
 	s = add(tell("half-close", "192.168.1.23:40520", "198.51.100.7:22"))
 	s.by(4713, "nc", events.SourceConnect).opened(25*ms).after(5*ms).

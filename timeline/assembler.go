@@ -58,6 +58,9 @@ type Assembler struct {
 	// waits are connections in TIME_WAIT whose timeline was written.
 	waits map[events.Tuple]*timeWait
 
+	// failed are those whose connect() may yet return an error, by socket.
+	failed map[uint64]*Timeline
+
 	// halfOpen and live hold timelines in order of age, oldest first.
 	halfOpen, live list
 	// due timelines, each queue in order of time: all in one have the same delay.
@@ -89,6 +92,7 @@ func New(opts Options) *Assembler {
 		byTuple: make(map[events.Tuple]*Timeline),
 		meeting: make(map[events.Tuple]*Timeline),
 		waits:   make(map[events.Tuple]*timeWait),
+		failed:  make(map[uint64]*Timeline),
 
 		halfOpen: list{of: func(t *Timeline) *links { return &t.track.half }},
 		live:     list{of: func(t *Timeline) *links { return &t.track.live }},
@@ -129,6 +133,14 @@ func (a *Assembler) Add(e *events.Event) []Update {
 		}
 	case events.KindTimeWaitEnd:
 		a.smallSocketGone(e)
+	case events.KindReset:
+		a.resetReason(e)
+	case events.KindICMP:
+		a.icmp(e)
+	case events.KindConnectError:
+		a.connectFailed(e)
+	case events.KindOverflow:
+		a.overflow(e)
 	}
 	return a.updates
 }
@@ -352,6 +364,9 @@ func (a *Assembler) releaseSock(t *Timeline) {
 // forget takes the timeline out of everything that leads to it.
 func (a *Assembler) forget(t *Timeline) {
 	a.releaseSock(t)
+	if t.track.failedSock != 0 && a.failed[t.track.failedSock] == t {
+		delete(a.failed, t.track.failedSock)
+	}
 	if t.track.bound && a.byTuple[t.track.tuple] == t {
 		delete(a.byTuple, t.track.tuple)
 	}

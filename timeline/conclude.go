@@ -12,6 +12,8 @@ func (t *Timeline) conclude() {
 	t.concludeRole(&s)
 	t.concludeHandshake(&s)
 	t.concludeTeardown(&s)
+	t.Teardown.ResetCause = t.inferReset(&s)
+	t.concludeNegotiation(&s)
 	t.concludeTraffic(&s)
 	t.concludeCapture()
 }
@@ -122,7 +124,7 @@ func (t *Timeline) concludeHandshake(s *summary) {
 		}
 	case t.track.cookie:
 		h.Kind = HandshakeSYNCookie
-	case begun && t.carriedDataInSYN(s):
+	case begun && s.usedFastOpen():
 		h.Kind = HandshakeFastOpen
 	case begun || t.Role == RoleClient:
 		h.Kind = HandshakeThreeWay
@@ -151,10 +153,6 @@ func (h *half) conclude(isn *Maybe[uint32], options *Maybe[events.Options]) {
 		return
 	}
 	*isn, *options = Some(h.isn), Some(h.offered)
-}
-
-func (t *Timeline) carriedDataInSYN(s *summary) bool {
-	return s.synTx != nil && s.synTx.Len > 0 || s.synRx != nil && s.synRx.Len > 0
 }
 
 // since is how long it was from one entry to a later one, where both were seen.
@@ -317,6 +315,9 @@ func (t *Timeline) concludeTraffic(s *summary) {
 		TxSegments:  Some(uint64(c.SegmentsOut) + early + k.extraTx),
 		RxSegments:  Some(uint64(c.SegmentsIn) + repeated + k.extraRx),
 		Retransmits: Some(uint64(c.Retransmits)),
+	}
+	if k.countersFinal {
+		t.Traffic.concludeEnding(&k.ending)
 	}
 	if c.SRTTMicros > 0 {
 		t.Traffic.SRTTNS = Some(uint64(c.SRTTMicros) * 1000)

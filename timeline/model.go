@@ -49,6 +49,8 @@ type Timeline struct {
 	Handshake Handshake
 	Teardown  Teardown
 	Traffic   Traffic
+	// ICMP is the last error message that came for what was sent.
+	ICMP Maybe[ICMPError]
 
 	// ConnState and History are Zeek's, Completeness is Wireshark's: what they would make of
 	// a capture taken at this end. ConnUnknown, empty and 0 where no segment was seen.
@@ -85,7 +87,7 @@ type Closer struct {
 type Handshake struct {
 	Kind    HandshakeKind
 	Outcome HandshakeOutcome
-	// Errno is the error that the kernel gave the socket, 0 for none.
+	// Errno is the error that the kernel gave the socket, or with which connect() returned; 0 for none.
 	Errno uint16
 	// DurationNS: client, SYN sent → SYN-ACK received; server, SYN received → third ACK received.
 	DurationNS                        Maybe[uint64]
@@ -98,6 +100,15 @@ type Handshake struct {
 	// RemoteSent are the options that the other end sent, known where that end is on this
 	// host too. What RemoteOptions lacks of them was removed on the way.
 	RemoteSent Maybe[events.Options]
+	// ECN is what became of Explicit Congestion Notification, FastOpen of TCP Fast Open.
+	ECN      ECN
+	FastOpen FastOpen
+	// AcceptQueue is the listener's when a SYN-ACK was sent; of several the fullest.
+	AcceptQueue Maybe[Queue]
+	// Overflows are its SYNs that found a queue of the listener full, and Queues what the last of
+	// them found.
+	Overflows uint32
+	Queues    Maybe[events.Queues]
 	// ReusedNS: its ports were those of a connection that had been in TIME_WAIT for so long.
 	ReusedNS Maybe[uint64]
 }
@@ -115,8 +126,15 @@ type Teardown struct {
 	FINRetransmits uint32
 	// ResetBy is who sent the first RST; SideUnknown where there was none.
 	ResetBy Side
-	// ResetReason is the kernel's word for why, "" where it has none.
-	ResetReason string
+	// ResetReason is why this host sent it, of the running kernel's enum sk_rst_reason; 0 where
+	// it does not say.
+	ResetReason uint32
+	// ResetCause is the same, inferred.
+	ResetCause ResetCause
+	// Unread is payload in bytes that was received and, when the socket was closed, not read.
+	Unread uint32
+	// LingerZero: SO_LINGER was set to 0 when the socket was closed.
+	LingerZero bool
 	// Errno is the error that ended an established connection, 0 for none.
 	Errno uint16
 	// Orphan: it waits, or waited, in FIN_WAIT2 though no process has it any more.
@@ -129,7 +147,21 @@ type Traffic struct {
 	TxBytes, RxBytes       Maybe[uint64] // payload, each byte once
 	TxSegments, RxSegments Maybe[uint64]
 	Retransmits            Maybe[uint64]
-	SRTTNS                 Maybe[uint64]
+	// RetransmitsBy are Retransmits by events.RetransmitKind, as far as they were watched.
+	RetransmitsBy Maybe[[3]uint64]
+	// Duplicates are segments that the other end says it got twice (DSACK, RFC 2883): they were
+	// sent again in vain.
+	Duplicates Maybe[uint64]
+	// DroppedIn and DroppedOut are data segments that this host dropped.
+	DroppedIn, DroppedOut Dropped
+	SRTTNS                Maybe[uint64]
+}
+
+// Dropped are segments that this host's kernel threw away.
+type Dropped struct {
+	Segments uint64
+	// Reason is why the last was, of the running kernel's enum skb_drop_reason.
+	Reason uint32
 }
 
 // EntryType says what an entry of a timeline is.

@@ -166,11 +166,14 @@ func (a *Assembler) react(t *Timeline, entry *Entry, e *events.Event) {
 	case StepSYNACK:
 		t.compareOffers()
 		if entry.Dir == Tx {
-			t.track.cookie = t.track.cookie || e.Notes().Has(events.NoteSYNCookie)
+			t.synACKSent(e)
 			t.expectAnswer(entry)
 		}
 	case StepRST:
 		a.resetSeen(t, entry.Dir, now)
+		if entry.Dir == Tx && t.Teardown.ResetBy == SideLocal {
+			t.Teardown.explain(e.ResetReason())
+		}
 	case StepFIN:
 		if entry.Dir == Rx && t.track.orphanFinWait2 {
 			// The small socket goes from FIN_WAIT2 to TIME_WAIT; the kernel announces nothing.

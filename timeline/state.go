@@ -89,6 +89,9 @@ func (a *Assembler) connecting(e *events.Event) {
 func (a *Assembler) closed(t *Timeline, e, by *events.Event) {
 	now := e.Time()
 	t.track.errno = e.Errno()
+	t.track.ending = e.Ending()
+	t.Teardown.Unread, t.Teardown.LingerZero = t.track.ending.Unread, t.track.ending.LingerZero
+	a.mayHaveFailed(t, e)
 	a.releaseSock(t)
 	t.track.countersFinal = true
 	reset := t.lastIsReset()

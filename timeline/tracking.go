@@ -30,11 +30,13 @@ type tracking struct {
 	timeWaitStart, timeWaitEnd uint64
 	orphanFinWait2             bool
 	orphanExpired              bool
-	errno                      uint16 // sk_err at CLOSE
+	errno                      uint16 // sk_err at CLOSE, or what connect() returned
+	failedSock                 uint64 // its place in Assembler.failed, 0 none
 
 	counters      events.Counters
 	countersKnown bool
 	sampled       bool // counters are a snapshot's
+	ending        events.Ending
 	finCounted    bool // the FIN is in Counters.BytesReceived
 	countersFinal bool // later segments are not in the counters
 	extraTx       uint64

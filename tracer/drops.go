@@ -14,13 +14,24 @@ const dropReasonPrefix = "SKB_DROP_REASON_"
 func (t *Tracer) DropReasons() map[uint32]string { return dropReasons(t.kernel) }
 
 func dropReasons(kernel *btf.Spec) map[uint32]string {
-	var reasons *btf.Enum
-	if err := kernel.TypeByName("skb_drop_reason", &reasons); err != nil {
+	return enumNames(kernel, "skb_drop_reason", dropReasonPrefix)
+}
+
+// ResetReasons are the names of the running kernel's enum sk_rst_reason, without their prefix;
+// nil where it has none (before 6.10). The numbers differ by kernel.
+func (t *Tracer) ResetReasons() map[uint32]string {
+	return enumNames(t.kernel, "sk_rst_reason", "SK_RST_REASON_")
+}
+
+// enumNames are the names of an enumeration of the kernel's; nil where it has not got it.
+func enumNames(kernel *btf.Spec, name, prefix string) map[uint32]string {
+	var values *btf.Enum
+	if err := kernel.TypeByName(name, &values); err != nil {
 		return nil
 	}
-	names := make(map[uint32]string, len(reasons.Values))
-	for _, v := range reasons.Values {
-		names[uint32(v.Value)] = strings.TrimPrefix(v.Name, dropReasonPrefix)
+	names := make(map[uint32]string, len(values.Values))
+	for _, v := range values.Values {
+		names[uint32(v.Value)] = strings.TrimPrefix(v.Name, prefix)
 	}
 	return names
 }
@@ -43,7 +54,8 @@ func isDrop(name string) bool {
 		"QUEUE_PURGE", "SOCKET_CLOSE", // a closed socket's queues
 		"NO_SOCKET": // answered with a RST
 		return false
-	case "TCP_CSUM", "TCP_MINTTL":
+	case "TCP_CSUM", "TCP_MINTTL",
+		"TCP_LISTEN_OVERFLOW": // the third ACK, for which there is no room
 		return true
 	}
 	// Sequence, window, state: TCP looked at it and decided.

@@ -58,7 +58,8 @@ type program struct {
 }
 
 // ipv6Symbols are of IPv6 alone: a kernel without IPv6 lacks them, and misses nothing.
-var ipv6Symbols = map[string]bool{"ip6_xmit": true, "tcp_v6_rcv": true}
+var ipv6Symbols = map[string]bool{"ip6_xmit": true, "tcp_v6_rcv": true, "tcp_v6_err": true,
+	"tcp_v6_connect": true, "tcp_v6_pre_connect": true}
 
 // hooks are all there are, in the order in which they attach: what ends a
 // story before what begins it, so that none is begun that cannot be ended.
@@ -67,6 +68,44 @@ var hooks = []hook{
 		fact:    "dropped segments",
 		absence: "a segment that this host drops (firewall, full queue) is not told as a drop",
 		ways:    []way{{{Tracepoint, "kfree_skb", gen.BPFProgOnKfreeSkb}}},
+	},
+	{
+		fact:    "reasons of resets",
+		absence: "teardown.reset.reason is inferred, or null: the kernel has none (before 6.10)",
+		ways:    []way{{{Tracepoint, "tcp_send_reset", gen.BPFProgOnTcpSendReset}}},
+	},
+	{
+		fact:    "kinds of retransmissions",
+		absence: "traffic.retransmits_by is null",
+		ways: []way{{
+			// The one with 3 arguments first: where there are 2, the verifier refuses it.
+			{Tracepoint, "tcp_retransmit_skb", gen.BPFProgOnTcpRetransmitSkb3},
+			{Tracepoint, "tcp_retransmit_skb", gen.BPFProgOnTcpRetransmitSkb2},
+		}},
+	},
+	{
+		fact:    "full listen queues",
+		absence: "a SYN that a listener drops because its queue is full is like one that nobody answers",
+		ways: []way{{
+			{Fentry, "tcp_conn_request", gen.BPFProgOnTcpConnRequest},
+			{Kprobe, "tcp_conn_request", gen.CopyingProgKprobeTcpConnRequest},
+		}},
+	},
+	{
+		fact:    "errors of connect()",
+		absence: "connect() that fails before it is in SYN_SENT (no route) is not told; without a local port handshake.errno is null",
+		ways: []way{
+			{
+				{Fexit, "tcp_v4_connect", gen.BPFProgOnTcpV4Connect},
+				{Fexit, "tcp_v6_connect", gen.BPFProgOnTcpV6Connect},
+			},
+			{
+				{Kprobe, "tcp_v4_pre_connect", gen.CopyingProgKprobeTcpV4PreConnect},
+				{Kprobe, "tcp_v6_pre_connect", gen.CopyingProgKprobeTcpV6PreConnect},
+				{Kretprobe, "tcp_v4_connect", gen.CopyingProgKretprobeTcpV4Connect},
+				{Kretprobe, "tcp_v6_connect", gen.CopyingProgKretprobeTcpV6Connect},
+			},
+		},
 	},
 	{
 		fact:    "TIME_WAIT's end",
@@ -133,6 +172,11 @@ var hooks = []hook{
 				{Kprobe, "tcp_v4_rcv", gen.CopyingProgKprobeTcpV4Rcv},
 				{Fentry, "tcp_v6_rcv", gen.BPFProgOnTcpV6Rcv},
 				{Kprobe, "tcp_v6_rcv", gen.CopyingProgKprobeTcpV6Rcv},
+				// ICMP errors, which the tracepoint sees too.
+				{Fentry, "tcp_v4_err", gen.BPFProgOnTcpV4Err},
+				{Kprobe, "tcp_v4_err", gen.CopyingProgKprobeTcpV4Err},
+				{Fentry, "tcp_v6_err", gen.BPFProgOnTcpV6Err},
+				{Kprobe, "tcp_v6_err", gen.CopyingProgKprobeTcpV6Err},
 			},
 			{
 				{Tracepoint, "netif_receive_skb", gen.BPFProgOnNetifReceiveSkb},

@@ -143,8 +143,10 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 	if t != nil {
 		reasons := t.DropReasons()
 		opts.DropReason = func(r uint32) string { return reasons[r] }
+		resets := t.ResetReasons()
+		opts.ResetReason = func(r uint32) string { return resets[r] }
 	}
-	p.find = finding.New(finding.Options{DropReason: opts.DropReason, CloseWait: o.closeWait})
+	p.find = finding.New(finding.Options{DropReason: opts.DropReason, ResetReason: opts.ResetReason, CloseWait: o.closeWait})
 	p.assemble = timeline.New(timeline.Options{
 		Linger:        uint64(o.linger),
 		WholeTimeWait: o.timeWait,

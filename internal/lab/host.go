@@ -184,16 +184,29 @@ func (h *Host) Drop(hook, match string, n int) *Drop {
 // Hits waits until the rule has dropped n packets.
 func (d *Drop) Hits(n int) {
 	d.h.t.Helper()
-	Eventually(d.h.t, fmt.Sprintf("%d packets were dropped", n), func() bool {
-		out, err := exec.Command("ip", "netns", "exec", d.h.Name, "nft", "list", "table", "inet", d.table).Output()
-		_, after, ok := strings.Cut(string(out), "counter packets ")
-		if err != nil || !ok {
-			return false
-		}
-		word, _, _ := strings.Cut(after, " ")
-		hits, _ := strconv.Atoi(word)
-		return hits >= n
-	})
+	Eventually(d.h.t, fmt.Sprintf("%d packets were dropped", n), func() bool { return d.count() >= n })
+}
+
+// count is the rule's counter.
+func (d *Drop) count() int {
+	out, err := exec.Command("ip", "netns", "exec", d.h.Name, "nft", "list", "table", "inet", d.table).Output()
+	_, after, ok := strings.Cut(string(out), "counter packets ")
+	if err != nil || !ok {
+		return 0
+	}
+	word, _, _ := strings.Cut(after, " ")
+	hits, _ := strconv.Atoi(word)
+	return hits
+}
+
+// Count counts the packets that match the nftables expression at the hook, after what Drop drops.
+func (h *Host) Count(hook, match string) (count func() int) {
+	h.t.Helper()
+	Need(h.t, "nft")
+	d := &Drop{h, fmt.Sprintf("count%d", serial.Add(1))}
+	h.Exec("nft", fmt.Sprintf("add table inet %s; add chain inet %s c { type filter hook %s priority 10; }; add rule inet %s c %s counter",
+		d.table, d.table, hook, d.table, match))
+	return d.count
 }
 
 // Remove takes the rule away.

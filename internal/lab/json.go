@@ -40,6 +40,17 @@ type Timeline struct {
 		ReusedTimeWaitNS  *int64  `json:"reused_time_wait_ns"`
 		LocalISN          *uint32 `json:"local_isn"`
 		RemoteISN         *uint32 `json:"remote_isn"`
+		ECN               *string `json:"ecn"`
+		FastOpen          *string `json:"fast_open"`
+		AcceptQueue       *struct {
+			Waiting int `json:"waiting"`
+			Backlog int `json:"backlog"`
+		} `json:"accept_queue"`
+		Overflow *struct {
+			SYNs    int `json:"syns"`
+			Waiting int `json:"waiting"`
+			Backlog int `json:"backlog"`
+		} `json:"overflow"`
 	} `json:"handshake"`
 	Teardown struct {
 		Kind           string  `json:"kind"`
@@ -49,7 +60,9 @@ type Timeline struct {
 		TimeWaitNS     *int64  `json:"time_wait_ns"`
 		FINRetransmits int     `json:"fin_retransmits"`
 		Reset          *struct {
-			By string `json:"by"`
+			By       string  `json:"by"`
+			Reason   *string `json:"reason"`
+			Inferred bool    `json:"inferred"`
 		} `json:"reset"`
 	} `json:"teardown"`
 	Traffic struct {
@@ -58,7 +71,22 @@ type Timeline struct {
 		TxSegments  *int64 `json:"tx_segments"`
 		RxSegments  *int64 `json:"rx_segments"`
 		Retransmits *int64 `json:"retransmits"`
+
+		RetransmitsBy *struct {
+			Timeout int `json:"timeout"`
+			Fast    int `json:"fast"`
+			Probe   int `json:"probe"`
+		} `json:"retransmits_by"`
+		Duplicates *int `json:"duplicates"`
+		DroppedIn  int  `json:"dropped_in"`
+		DroppedOut int  `json:"dropped_out"`
 	} `json:"traffic"`
+	ICMP *struct {
+		From netip.Addr `json:"from"`
+		Type int        `json:"type"`
+		Code int        `json:"code"`
+		Name *string    `json:"name"`
+	} `json:"icmp"`
 	ConnState    *string   `json:"conn_state"`
 	History      *string   `json:"history"`
 	Completeness *int      `json:"completeness"`

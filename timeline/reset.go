@@ -1,0 +1,97 @@
+package timeline
+
+import (
+	"golang.org/x/sys/unix"
+
+	"tcptrace/events"
+)
+
+// ResetCause is why this host sent an RST, inferred from the socket and the segments. Its
+// names are the kernel's (enum sk_rst_reason, without prefix), which older kernels have not.
+type ResetCause uint8
+
+const (
+	ResetUnexplained ResetCause = iota
+	// ResetUnread: closed with data that the application had not read.
+	ResetUnread
+	// ResetLingerZero: closed with SO_LINGER 0.
+	ResetLingerZero
+	// ResetTimeout: keepalives or TCP_USER_TIMEOUT ran out.
+	ResetTimeout
+	// ResetNoSocket: there is no socket for what came.
+	ResetNoSocket
+	// ResetAfterClose: data came that no application can read any more.
+	ResetAfterClose
+	// ResetBadACK: what came acknowledges something that was never sent.
+	ResetBadACK
+)
+
+var resetCauseNames = []string{"", "TCP_ABORT_ON_CLOSE", "TCP_ABORT_ON_LINGER", "TCP_KEEPALIVE_TIMEOUT", "NO_SOCKET",
+	"TCP_ABORT_ON_DATA", "TCP_INVALID_ACK_SEQUENCE"}
+
+func (c ResetCause) String() string { return name(resetCauseNames, c) }
+
+// resetReason takes the kernel's word for an RST that has just been sent.
+func (a *Assembler) resetReason(e *events.Event) {
+	if t := a.find(e); t != nil && t.Teardown.ResetBy != SideRemote {
+		t.Teardown.explain(e.ResetReason())
+	}
+}
+
+// explain keeps the reason of the first RST.
+func (d *Teardown) explain(reason uint32) {
+	if d.ResetReason == 0 {
+		d.ResetReason = reason
+	}
+}
+
+// inferReset says why this host sent the first RST, as far as what is known allows it.
+func (t *Timeline) inferReset(s *summary) ResetCause {
+	d := &t.Teardown
+	if s.rst == nil || s.rst.Dir != Tx || d.ResetBy != SideLocal {
+		return ResetUnexplained
+	}
+	errno := unix.Errno(t.track.errno)
+	switch {
+	case t.Role == RoleServer && t.Handshake.Outcome == OutcomeRefused:
+		return ResetNoSocket
+	case !t.track.established && t.Handshake.Outcome != OutcomeUnobserved:
+		if s.rst.Flags.Has(events.ACK) || s.closed != nil && s.closed.Time < s.rst.Time {
+			return ResetNoSocket
+		}
+		return ResetBadACK
+	case errno == unix.ETIMEDOUT:
+		return ResetTimeout
+	case t.track.aborted && errno == 0 && d.Unread > 0:
+		return ResetUnread
+	case t.track.aborted && errno == 0 && d.LingerZero:
+		return ResetLingerZero
+	case t.track.aborted || errno != 0:
+		return ResetUnexplained
+	}
+	switch before := t.stateBefore(s.rst); before {
+	case events.FinWait1, events.FinWait2, events.Closing, events.LastAck:
+		return ResetAfterClose
+	case events.TimeWait, events.Close:
+		return ResetNoSocket
+	}
+	return ResetUnexplained
+}
+
+// stateBefore is the state in which a segment came or went. The change to CLOSE that it made,
+// or that made it, does not count.
+func (t *Timeline) stateBefore(segment *Entry) events.State {
+	state := t.State
+	for i := len(t.Entries) - 1; i >= 0; i-- {
+		e := &t.Entries[i]
+		if e.Type != EntryState {
+			continue
+		}
+		near := e.Time+timerSlack > segment.Time && e.To == events.Close
+		if e.Time <= segment.Time && !near {
+			return e.To
+		}
+		state = e.From
+	}
+	return state
+}
