@@ -4,6 +4,8 @@
  * both: the loader gives them one memory.
  */
 #include "accept.h"
+#include "closing.h"
+#include "earlier.h"
 #include "flow.h"
 #include "owner.h"
 #include "receive.h"
@@ -16,3 +18,5 @@
 const enum event_kind *btf_event_kind __attribute__((unused));
 const enum owner_source *btf_owner_source __attribute__((unused));
 const enum event_note *btf_event_note __attribute__((unused));
+const enum close_call *btf_close_call __attribute__((unused));
+const enum earlier_note *btf_earlier_note __attribute__((unused));

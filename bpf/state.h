@@ -3,6 +3,7 @@
 #ifndef TCPTRACE_STATE_H
 #define TCPTRACE_STATE_H
 
+#include "closing.h"
 #include "flow.h"
 #include "owner.h"
 #include "record.h"
@@ -148,7 +149,7 @@ static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state
 		wanted = known && known->wanted;
 	}
 	/* A FIN or RST that waits for a sign ends one of these. */
-	if (filter_pid || new_state == TCP_CLOSE_WAIT || new_state == TCP_CLOSE) {
+	if (acted || filter_pid || new_state == TCP_CLOSE_WAIT || new_state == TCP_CLOSE) {
 		f = bpf_map_lookup_elem(&flows, &t);
 		wanted |= f && f->bits & FLOW_WANTED;
 		if (f && !(f->bits & FLOW_LOCAL))
@@ -157,6 +158,7 @@ static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state
 	/* Who closes it uses it: what follows is wanted too. */
 	if (f && wanted)
 		f->bits |= FLOW_WANTED;
+	__u32 user = f ? f->user : 0;
 	if (f && new_state == TCP_CLOSE && !in_time_wait(f, old_state))
 		bpf_map_delete_elem(&flows, &t);
 	if (!wanted)
@@ -169,6 +171,8 @@ static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state
 	put_counters(e, sk);
 	if (acted) {
 		put_owner(e, &current);
+		put_closing(e, sk, new_state);
+		e->of.counters.user_pid = user;
 		e->notes |= NOTE_BY_PROCESS;
 	}
 	submit(e);
