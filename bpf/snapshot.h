@@ -132,18 +132,19 @@ static __always_inline int snapshot(struct task_struct *task, struct file *file,
 	if (final_snapshot) {
 		if (!f || !(f->bits & FLOW_WANTED))
 			return 0;
-		return tell_earlier(sk, &t, family, state, &o, 0);
+		return tell_earlier(sk, &t, family, state, &o, NOTE_LAST);
 	}
 	if (!f)
 		f = make_flow(&t);
 	if (!f || (!o.wanted && !(f->bits & FLOW_WANTED)))
 		return 0;
 	if (f->bits & FLOW_SNAPSHOT) {
-		if (f->user == o.pid)
+		if (f->bits & FLOW_OWNED && f->user == o.pid)
 			return 0;
 		/* Who of them uses it is to be told yet. */
 		notes = NOTE_SHARED;
 		f->bits &= ~FLOW_OWNED;
+		f->user = 0;
 	} else if (!(f->bits & FLOW_OWNED)) {
 		f->bits |= FLOW_OWNED;
 		f->user = o.pid;

@@ -72,9 +72,11 @@ const (
 	SourceAccept   = OwnerSource(gen.BPFOwnerSourceOWNER_ACCEPT)
 	SourceConnect  = OwnerSource(gen.BPFOwnerSourceOWNER_CONNECT)
 	SourceIO       = OwnerSource(gen.BPFOwnerSourceOWNER_IO)
+	// SourceInherited is no event's: the process held the socket when its former owner did not any more.
+	SourceInherited = SourceIO + 1
 )
 
-var sourceNames = [...]string{"unknown", "listen", "snapshot", "accept", "connect", "io"}
+var sourceNames = [...]string{"unknown", "listen", "snapshot", "accept", "connect", "io", "inherited"}
 
 func (s OwnerSource) String() string {
 	if int(s) < len(sourceNames) {
@@ -95,6 +97,7 @@ const (
 	NoteOutbound    = Notes(gen.BPFEventNoteNOTE_OUTBOUND)
 	NoteUnconfirmed = Notes(gen.BPFEventNoteNOTE_UNCONFIRMED)
 	NoteShared      = Notes(gen.BPFEventNoteNOTE_SHARED)
+	NoteLast        = Notes(gen.BPFEventNoteNOTE_LAST)
 )
 
 // Has reports whether all of want are set.

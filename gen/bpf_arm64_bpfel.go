@@ -114,6 +114,7 @@ const (
 	BPFEventNoteNOTE_SYN_COOKIE   BPFEventNote = 8
 	BPFEventNoteNOTE_OUTBOUND     BPFEventNote = 16
 	BPFEventNoteNOTE_SHARED       BPFEventNote = 64
+	BPFEventNoteNOTE_LAST         BPFEventNote = 128
 	BPFEventNoteNOTE_UNCONFIRMED  BPFEventNote = 32
 )
 
