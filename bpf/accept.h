@@ -19,7 +19,8 @@ static __always_inline int accepted(struct sock *sk)
 		return 0;
 	struct flow *f = bpf_map_lookup_elem(&flows, &t);
 	if (f) {
-		f->acceptor = o.pid;
+		f->user = o.pid;
+		f->bits |= FLOW_OWNED;
 		if (o.wanted)
 			f->bits |= FLOW_WANTED;
 	}

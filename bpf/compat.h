@@ -16,6 +16,24 @@ static __always_inline bool has_ipv6(void)
 	return bpf_core_field_exists(struct sock_common, skc_v6_daddr);
 }
 
+/* 90ee6ed776c0 (6.13): the count is one less than the references, negative where none is left. */
+typedef struct {
+	atomic_long_t refcnt;
+} KERNEL_STRUCT file_ref_t___6_13;
+struct file___6_13 {
+	file_ref_t___6_13 f_ref;
+} KERNEL_STRUCT;
+
+/* Whether nobody refers to the file any more. */
+static __always_inline bool is_released(struct file *file)
+{
+	struct file___6_13 *newer = (void *)file;
+
+	if (bpf_core_field_exists(newer->f_ref))
+		return BPF_CORE_READ(newer, f_ref.refcnt.counter) < 0;
+	return BPF_CORE_READ(file, f_count.counter) == 0;
+}
+
 /*
  * A route of IPv4 and one of IPv6 that ends at this host, include/net/route.h and
  * include/net/ip6_fib.h. rt6_info is unknown to a kernel without CONFIG_IPV6.

@@ -113,3 +113,22 @@ int BPF_PROG(raw_tcp_rcv_space_adjust, struct sock *sk)
 {
 	return tracing ? read_by_current(sk) : 0;
 }
+
+/* Every file of every process, where the kernel has no bpf_sock_from_file (before 5.11). */
+SEC("iter/task_file")
+int copying_task_file(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+
+	return task && file ? snapshot(task, file, ctx->fd) : 0;
+}
+
+/* Every TCP socket of a network namespace: those that were there before and no process holds. */
+SEC("iter/tcp")
+int copying_tcp(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *skc = ctx->sk_common;
+
+	return skc ? earlier(skc) : 0;
+}

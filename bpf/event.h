@@ -54,6 +54,18 @@ enum owner_source {
 	OWNER_IO = 5,
 };
 
+/* By what call a process closed its side. */
+enum close_call {
+	CLOSE_UNKNOWN = 0,
+	/* close() of the last file descriptor; exec may be what closed it. */
+	CLOSE_CLOSE = 1,
+	CLOSE_SHUTDOWN = 2,
+	/* The process ended, and its file descriptors with it. */
+	CLOSE_EXIT = 3,
+	/* connect() to AF_UNSPEC, or shutdown() before the connection was there. */
+	CLOSE_DISCONNECT = 4,
+};
+
 /* Bits of event.notes. */
 enum event_note {
 	/* SOCK_DEAD: no process holds the socket any more. */
@@ -66,6 +78,10 @@ enum event_note {
 	NOTE_SYN_COOKIE = 1 << 3,
 	/* The segment was dropped on its way out; without it, on its way in. */
 	NOTE_OUTBOUND = 1 << 4,
+	/* The owner is one of several processes that hold the socket, or its listener. */
+	NOTE_SHARED = 1 << 6,
+	/* SNAPSHOT: the one at the end. */
+	NOTE_LAST = 1 << 7,
 	/* A SYN that came again before anything here had reacted to the first. It may be
 	 * forwarded, and nobody's here: to be believed when TCP of this host reacts. */
 	NOTE_UNCONFIRMED = 1 << 5,
@@ -108,7 +124,12 @@ struct counters {
 	__u32 segments_in;	   /* RFC 4898 SegsIn */
 	__u32 retransmits;	   /* total_retrans */
 	__u32 srtt_us;		   /* microseconds, already divided by 8; 0 unknown */
-	/* The rest is of STATE, where new_state is CLOSE. */
+};
+
+/* A change of state, of STATE. */
+struct change {
+	struct counters counters;
+	/* Of the end, where new_state is CLOSE. */
 	__u32 dsacks;		   /* segments that the other end says it got twice (dsack_dups) */
 	__u32 unread;		   /* payload that was received and not read */
 	/* Segments sent again, by enum retransmit_kind. */
@@ -120,6 +141,12 @@ struct counters {
 	__u16 drop_reason_out;
 	__u8 linger_0; /* SO_LINGER is set, its time is 0 */
 	__u8 flow_known; /* the fields that are counted for a flow, not by the socket, are filled in */
+	/* With NOTE_BY_PROCESS: the process that read from or wrote to the socket last, as far
+	 * as it was looked at; 0 none. */
+	__u32 user_pid;
+	__u8 close_call;   /* enum close_call */
+	__u8 close_signal; /* that ended the process, for CLOSE_EXIT; 0 it called exit() */
+	__u8 pad[2];
 };
 
 /* Why TCP sent a segment again. */
@@ -146,8 +173,30 @@ struct queues {
 	__u32 syn_max;	  /* net.ipv4.tcp_max_syn_backlog */
 };
 
+/* Bits of earlier.notes. */
+enum earlier_note {
+	/* The scales are those in use. */
+	EARLIER_SCALED = 1 << 0,
+	/* snd_nxt, snd_una, rcv_nxt and the counters were read while nothing changed them. */
+	EARLIER_STEADY = 1 << 1,
+};
+
+/* A socket that was there before, of SNAPSHOT. */
+struct earlier {
+	struct counters counters;
+	__u64 bytes_acked; /* RFC 4898 ThruOctetsAcked; a client's SYN counts too, and a FIN */
+	/* Sequence numbers. Of a request sock, the initial ones plus 1, snd_una 0. */
+	__u32 snd_nxt;
+	__u32 snd_una;
+	__u32 rcv_nxt;
+	__u8 snd_wscale; /* shift count of the windows that the peer sends */
+	__u8 rcv_wscale; /* and of those that this side sends */
+	__u8 notes;	 /* enum earlier_note */
+	__u8 pad;
+};
+
 struct event {
-	/* CLOCK_BOOTTIME, nanoseconds. */
+	/* CLOCK_BOOTTIME, nanoseconds. SNAPSHOT in TIME_WAIT: when that began, 0 unknown. */
 	__u64 time_ns;
 	/* Address of the struct sock, 0 where no full socket is known. It names a
 	 * socket only while that lives. */
@@ -158,7 +207,7 @@ struct event {
 	__u8 notes;	   /* enum event_note */
 	__u8 family;	   /* 4 or 6: the IP version on the wire */
 	__u8 old_state;	   /* STATE, TIME_WAIT_END: the kernel's TCP_* number */
-	__u8 new_state;	   /* STATE, SNAPSHOT */
+	__u8 new_state;	   /* STATE, SNAPSHOT; a request sock is in TCP_NEW_SYN_RECV */
 	__u16 error;	   /* STATE: sk_err, CONNECT_ERROR: what connect() returned; an errno, 0 none.
 			    * RESET: enum sk_rst_reason of the running kernel */
 
@@ -172,6 +221,8 @@ struct event {
 	union {
 		struct told_segment segment;
 		struct counters counters;
+		struct change change;
+		struct earlier earlier;
 		struct told_icmp icmp;
 		struct queues queues;
 	} of;

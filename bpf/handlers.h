@@ -4,7 +4,9 @@
  * both: the loader gives them one memory.
  */
 #include "accept.h"
+#include "closing.h"
 #include "connect.h"
+#include "earlier.h"
 #include "flow.h"
 #include "icmp.h"
 #include "listener.h"
@@ -23,3 +25,5 @@ const enum owner_source *btf_owner_source __attribute__((unused));
 const enum event_note *btf_event_note __attribute__((unused));
 const enum retransmit_kind *btf_retransmit_kind __attribute__((unused));
 const struct told_icmp *btf_told_icmp __attribute__((unused));
+const enum close_call *btf_close_call __attribute__((unused));
+const enum earlier_note *btf_earlier_note __attribute__((unused));

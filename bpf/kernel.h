@@ -26,6 +26,7 @@
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86DD
 #define PF_KTHREAD 0x00200000 /* linux/sched.h */
+#define PF_EXITING 0x00000004
 
 /* include/net/tcp_states.h */
 enum tcp_state {
@@ -124,6 +125,7 @@ struct sock {
 	__u32 sk_ack_backlog;	  /* of a listener: how many wait for accept() */
 	__u32 sk_max_ack_backlog; /* and how many may */
 	unsigned long sk_lingertime;
+	struct socket *sk_socket; /* NULL before accept() and after close() */
 } KERNEL_STRUCT;
 
 struct inet_sock {
@@ -136,7 +138,14 @@ typedef struct {
 	int counter;
 } KERNEL_STRUCT atomic_t;
 
+/* A connection that is not accepted yet, include/net/request_sock.h */
+struct request_sock {
+	struct request_sock *dl_next;
+	struct sock *sk; /* once the handshake is complete */
+} KERNEL_STRUCT;
+
 struct request_sock_queue {
+	struct request_sock *rskq_accept_head;
 	atomic_t qlen; /* half-open connections */
 } KERNEL_STRUCT;
 
@@ -147,6 +156,20 @@ struct inet_connection_sock {
 	__u8 icsk_pending; /* the timer that runs: ICSK_TIME_* */
 } KERNEL_STRUCT;
 
+struct inet_request_sock {
+	__u16 snd_wscale : 4, rcv_wscale : 4, wscale_ok : 1;
+} KERNEL_STRUCT;
+
+struct tcp_request_sock {
+	struct inet_request_sock req;
+	__u32 rcv_isn;
+	__u32 snt_isn;
+} KERNEL_STRUCT;
+
+struct tcp_options_received {
+	__u16 wscale_ok : 1, snd_wscale : 4, rcv_wscale : 4;
+} KERNEL_STRUCT;
+
 /* enum tcp_ca_state, include/uapi/linux/tcp.h: after fast retransmit; after a timeout */
 #define TCP_CA_RECOVERY 3
 #define TCP_CA_LOSS 4
@@ -154,6 +177,11 @@ struct inet_connection_sock {
 
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
+	struct tcp_options_received rx_opt;
+	__u64 bytes_acked;
+	__u32 snd_nxt;
+	__u32 snd_una;
+	__u32 rcv_nxt;
 	__u64 bytes_received;
 	__u64 bytes_sent;
 	__u64 bytes_retrans;
@@ -161,15 +189,25 @@ struct tcp_sock {
 	__u32 segs_out;
 	__u32 total_retrans;
 	__u32 srtt_us; /* 8 times the smoothed round trip time */
-	__u32 rcv_nxt;
 	__u32 copied_seq; /* the next that the application has yet to read */
 	__u32 dsack_dups;
+} KERNEL_STRUCT;
+
+struct timer_list {
+	unsigned long expires; /* jiffies */
 } KERNEL_STRUCT;
 
 /* What is left of a socket in TIME_WAIT, include/net/inet_timewait_sock.h */
 struct inet_timewait_sock {
 	struct sock_common __tw_common; /* skc_num is the local port, host byte order */
 	volatile unsigned char tw_substate; /* TCP_TIME_WAIT, or TCP_FIN_WAIT2 of an orphan */
+	struct timer_list tw_timer;
+} KERNEL_STRUCT;
+
+struct tcp_timewait_sock {
+	struct inet_timewait_sock tw_sk;
+	__u32 tw_rcv_nxt;
+	__u32 tw_snd_nxt;
 } KERNEL_STRUCT;
 
 /* include/net/flow.h */
@@ -218,11 +256,18 @@ struct rt6_info {
 #define RTF_LOCAL 0x80000000
 #define SKB_DST_PTRMASK (~1UL) /* include/linux/skbuff.h */
 
+typedef struct {
+	__s64 counter;
+} KERNEL_STRUCT atomic_long_t;
+
 struct file {
+	const struct file_operations *f_op;
 	void *private_data;
+	atomic_long_t f_count;
 } KERNEL_STRUCT;
 
 struct socket {
+	struct file *file;
 	struct sock *sk;
 } KERNEL_STRUCT;
 
@@ -248,6 +293,7 @@ struct css_set {
 
 struct task_struct {
 	unsigned int flags;
+	int exit_code; /* as wait(2) has it */
 	int tgid;
 	struct task_struct *group_leader;
 	char comm[16];
@@ -256,6 +302,7 @@ struct task_struct {
 } KERNEL_STRUCT;
 
 
+struct file_operations;
 struct seq_file;
 struct bpf_iter_meta {
 	struct seq_file *seq;
@@ -266,6 +313,12 @@ struct bpf_iter__task_file {
 	struct task_struct *task;
 	__u32 fd;
 	struct file *file;
+} KERNEL_STRUCT;
+
+struct bpf_iter__tcp {
+	struct bpf_iter_meta *meta;
+	struct sock_common *sk_common;
+	unsigned int uid;
 } KERNEL_STRUCT;
 
 /*

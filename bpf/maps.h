@@ -18,9 +18,11 @@ struct owner {
 	__u8 source; /* enum owner_source */
 	/* The pid filter wants this socket's connections. */
 	bool wanted;
+	/* A listening socket that other processes hold too. */
+	bool shared;
 	/* CLOSE->SYN_SENT happened but could not be told yet (UNDECIDED). */
 	bool connecting;
-	__u8 pad[5];
+	__u8 pad[4];
 	__u64 connect_ns; /* when, if connecting */
 };
 
@@ -46,6 +48,8 @@ enum flow_bit {
 	FLOW_OWNED = 1 << 8,
 	/* A SYN-ACK went again: so may the ACK that answers it come again. */
 	FLOW_SYNACK_WENT_AGAIN = 1 << 9,
+	/* The snapshot told of it. */
+	FLOW_SNAPSHOT = 1 << 10,
 };
 
 /* Where none of these is set, an ACK says nothing of the connection. */
@@ -79,19 +83,21 @@ struct flow {
 	__u16 last_bits; /* bits before the last control segment, should that be dropped */
 	__u8 last_flags;
 	__u8 last_outbound;
-	__u16 drops_in; /* data segments, see struct counters */
-	__u32 acceptor; /* process that accept() gave it to, 0 unknown */
+	__u16 handovers; /* how often the process that uses it changed */
+	__u32 user;	 /* process that connected, accepted or used it last, 0 unknown */
 	__u32 local_isn;
 	__u32 remote_isn;
 	__u32 local_fin_end;  /* sequence number after the FIN that was sent */
 	__u32 remote_fin_end; /* sequence number after the FIN that was received */
-	__u32 reset_reason; /* of the RST that is about to be sent; 0 unknown */
-	/* For the end, see struct counters. */
+	__u32 former_user;    /* before user */
+	__u32 reset_reason;   /* of the RST that is about to be sent; 0 unknown */
+	/* For the end, see struct change. */
 	__u16 retransmits_by[3];
+	__u16 drops_in;
 	__u16 drops_out;
 	__u16 drop_reason_in;
 	__u16 drop_reason_out;
-	__u32 pad2;
+	__u16 pad[3];
 	struct arrival arrival;
 };
 

@@ -43,35 +43,45 @@ static __always_inline bool current_process(struct owner *o, __u8 source)
 	return current_comm(o->comm);
 }
 
-/* The owner was told. One that a filter has no use for may still pass to one that it has. */
-static __always_inline bool is_owned(const struct flow *f)
+/* So often is a change told: processes that take turns would fill the ring. */
+#define HANDOVERS_MAX 16
+
+/* Whether it is known that the current process uses the socket. Of two that take turns both are. */
+static __always_inline bool is_known_user(const struct flow *f)
 {
-	return f->bits & FLOW_OWNED && (!filter_pid || f->bits & FLOW_WANTED);
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+
+	return f->bits & FLOW_OWNED &&
+	       (pid == f->user || pid == f->former_user || f->handovers >= HANDOVERS_MAX);
 }
 
 /*
- * The current process reads from or writes to the socket: it is the owner, where only who
- * accepted or listens was known, or none. Told once, and not if that is itself.
+ * The current process reads from or writes to the socket: it is the owner, whoever connected,
+ * accepted, listens, or used it before. Told when that is news.
  */
 static __always_inline void used_by_current(struct sock *sk, struct flow *f, const struct tuple *t,
 					    __u8 family)
 {
 	struct owner o = {};
+	__u32 former = f->user;
 
-	if (is_owned(f))
+	if (is_known_user(f))
 		return;
 	if (!current_process(&o, OWNER_IO))
 		return;
+	f->former_user = former;
+	f->user = o.pid;
+	if (former)
+		f->handovers++;
 	if (!(f->bits & FLOW_LOCAL))
 		confirm(f, t, o.wanted);
 	f->bits |= FLOW_OWNED | (o.wanted ? FLOW_WANTED : 0);
 	if (!(f->bits & FLOW_WANTED))
 		return;
 
-	if (f->acceptor == o.pid)
-		return;
-	struct owner *listener = bpf_map_lookup_elem(&owners, &f->listener);
-	if (!f->acceptor && listener && listener->pid == o.pid)
+	/* The record of its end says that the listener's process used it. */
+	struct owner *listener = former ? NULL : bpf_map_lookup_elem(&owners, &f->listener);
+	if (listener && listener->pid == o.pid)
 		return;
 	struct event *e = begin(KIND_OWNER, t, family, (__u64)sk, bpf_ktime_get_boot_ns());
 	if (!e)

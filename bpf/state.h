@@ -3,6 +3,7 @@
 #ifndef TCPTRACE_STATE_H
 #define TCPTRACE_STATE_H
 
+#include "closing.h"
 #include "flow.h"
 #include "owner.h"
 #include "record.h"
@@ -102,16 +103,19 @@ static __always_inline bool in_time_wait(const struct flow *f, __u8 old_state)
 /* What only the end shows; f may be NULL. */
 static __always_inline void put_ending(struct event *e, struct sock *sk, const struct flow *f)
 {
-	struct counters *c = &e->of.counters;
-	__u32 unread = TCP_READ(sk, rcv_nxt) - TCP_READ(sk, copied_seq);
+	struct tcp_sock *tp = trusted_tcp_sock(sk);
+	struct change *c = &e->of.change;
 
+	if (!tp)
+		return;
+	__u32 unread = READ(tp, rcv_nxt) - READ(tp, copied_seq);
 	if (unread && e->notes & NOTE_FIN_RECEIVED)
 		unread--; /* the FIN */
 	if ((__s32)unread > 0)
 		c->unread = unread;
 	c->linger_0 = READ(sk, __sk_common.skc_flags) & (1UL << SOCK_LINGER) &&
 		      !READ(sk, sk_lingertime);
-	c->dsacks = TCP_READ(sk, dsack_dups);
+	c->dsacks = READ(tp, dsack_dups);
 	if (!f)
 		return;
 	c->flow_known = 1;
@@ -171,7 +175,7 @@ static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state
 		wanted = known && known->wanted;
 	}
 	/* A FIN or RST that waits for a sign ends one of these. */
-	if (filter_pid || new_state == TCP_CLOSE_WAIT || new_state == TCP_CLOSE) {
+	if (acted || filter_pid || new_state == TCP_CLOSE_WAIT || new_state == TCP_CLOSE) {
 		f = bpf_map_lookup_elem(&flows, &t);
 		wanted |= f && f->bits & FLOW_WANTED;
 		if (f && !(f->bits & FLOW_LOCAL))
@@ -190,6 +194,8 @@ static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state
 			put_ending(e, sk, f);
 		if (acted) {
 			put_owner(e, &current);
+			put_closing(e, sk, new_state);
+			e->of.change.user_pid = f ? f->user : 0;
 			e->notes |= NOTE_BY_PROCESS;
 		}
 		submit(e);

@@ -155,5 +155,5 @@ int on_task_file(struct bpf_iter__task_file *ctx)
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
 
-	return task && file ? snapshot(task, file) : 0;
+	return task && file ? snapshot(task, file, ctx->fd) : 0;
 }

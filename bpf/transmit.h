@@ -20,6 +20,7 @@ struct sender {
 	__u32 queue_len;  /* its accept queue */
 	__u32 queue_max;
 	bool established;
+	bool looked_at; /* whose call it is that sends this is to be seen, even if it is plain data */
 };
 
 static __always_inline bool sender_of(struct sk_buff *skb, struct sender *by)
@@ -69,18 +70,26 @@ static __always_inline bool wanted_sender(const struct sender *by)
 
 static __always_inline void tell_connect(struct sock *sk, const struct tuple *t, __u8 family);
 
+/* A socket that is handed on in the midst of a long answer is noticed after so many bytes. */
+#define LOOK_BYTES (1 << 20)
+
 /* Whether the skb is surely nothing to tell, before its headers are read. */
-static __always_inline bool surely_data(const struct sender *by, const struct sk_buff *skb)
+static __always_inline bool surely_data(struct sender *by, const struct sk_buff *skb)
 {
-	return !all_segments && by->established && READ(skb, len) > SURELY_DATA &&
-	       sent_before(by, skb);
+	__u32 len = READ(skb, len);
+
+	if (all_segments || !by->established || len <= SURELY_DATA)
+		return false;
+	__u64 sent = TCP_READ(by->sk, bytes_sent);
+	by->looked_at = (sent & (LOOK_BYTES - 1)) < len;
+	return sent > len && !by->looked_at;
 }
 
 /* TCP of this host sends the segment s, which is in skb; its tuple is complete. */
 static __always_inline int transmit(struct sk_buff *skb, const struct sender *by,
 				    const struct segment *s)
 {
-	if (!all_segments && by->established && s->flags == TCP_ACK &&
+	if (!all_segments && by->established && !by->looked_at && s->flags == TCP_ACK &&
 	    (!s->payload_len || sent_before(by, skb)) && TCP_READ(by->sk, bytes_received))
 		return 0;
 	if (filter(&s->tuple, s->family) != WANTED)
@@ -99,18 +108,22 @@ static __always_inline int transmit(struct sk_buff *skb, const struct sender *by
 			return 0;
 	}
 	/* A new connection on a tuple that had one before. */
-	if (s->flags & TCP_SYN && s->seq != f->local_isn)
+	if (s->flags & TCP_SYN && s->seq != f->local_isn) {
+		f->user = f->former_user = f->handovers = 0;
 		f->bits &= FLOW_LOCAL | FLOW_WANTED | FLOW_ARRIVAL;
+	}
 	/* connect() told whose it is. */
-	if (by->sk && s->flags & TCP_SYN)
+	if (by->sk && s->flags & TCP_SYN && by_process(by->sk) && is_fresh(skb)) {
 		f->bits |= FLOW_OWNED;
+		f->user = bpf_get_current_pid_tgid() >> 32;
+	}
 	if (by->listener)
 		f->listener = by->listener;
 	if (!(f->bits & FLOW_LOCAL) || (filter_pid && s->flags & TCP_SYN)) {
 		f->bits &= ~FLOW_WANTED;
 		confirm(f, &s->tuple, wanted_sender(by));
 	}
-	if (uses && !is_owned(f) && is_fresh(skb))
+	if (uses && !is_known_user(f) && is_fresh(skb))
 		used_by_current(by->sk, f, &s->tuple, s->family);
 	if (!(f->bits & FLOW_WANTED) || is_data(f, s))
 		return 0;

@@ -79,9 +79,11 @@ const (
 	SourceAccept   = OwnerSource(gen.BPFOwnerSourceOWNER_ACCEPT)
 	SourceConnect  = OwnerSource(gen.BPFOwnerSourceOWNER_CONNECT)
 	SourceIO       = OwnerSource(gen.BPFOwnerSourceOWNER_IO)
+	// SourceInherited is no event's: the process held the socket when its former owner did not any more.
+	SourceInherited = SourceIO + 1
 )
 
-var sourceNames = [...]string{"unknown", "listen", "snapshot", "accept", "connect", "io"}
+var sourceNames = [...]string{"unknown", "listen", "snapshot", "accept", "connect", "io", "inherited"}
 
 func (s OwnerSource) String() string {
 	if int(s) < len(sourceNames) {
@@ -101,6 +103,8 @@ const (
 	NoteSYNCookie   = Notes(gen.BPFEventNoteNOTE_SYN_COOKIE)
 	NoteOutbound    = Notes(gen.BPFEventNoteNOTE_OUTBOUND)
 	NoteUnconfirmed = Notes(gen.BPFEventNoteNOTE_UNCONFIRMED)
+	NoteShared      = Notes(gen.BPFEventNoteNOTE_SHARED)
+	NoteLast        = Notes(gen.BPFEventNoteNOTE_LAST)
 )
 
 // Has reports whether all of want are set.
@@ -210,6 +214,42 @@ type Queues struct {
 	HalfOpen, MaxHalfOpen uint32
 }
 
+// CloseCall is by what a process closed its side of a connection.
+type CloseCall uint8
+
+// The calls, bpf/event.h, enum close_call.
+const (
+	CloseUnknown    = CloseCall(gen.BPFCloseCallCLOSE_UNKNOWN)
+	CloseClose      = CloseCall(gen.BPFCloseCallCLOSE_CLOSE)
+	CloseShutdown   = CloseCall(gen.BPFCloseCallCLOSE_SHUTDOWN)
+	CloseExit       = CloseCall(gen.BPFCloseCallCLOSE_EXIT)
+	CloseDisconnect = CloseCall(gen.BPFCloseCallCLOSE_DISCONNECT)
+)
+
+var closeCallNames = [...]string{"unknown", "close", "shutdown", "exit", "disconnect"}
+
+func (c CloseCall) String() string {
+	if int(c) < len(closeCallNames) {
+		return closeCallNames[c]
+	}
+	return "call " + strconv.Itoa(int(c))
+}
+
+// Earlier is where a connection stood that was there before the tracer.
+type Earlier struct {
+	// BytesAcked are those of this side; a client's SYN counts too, and a FIN.
+	BytesAcked uint64
+	// SndNxt, SndUna and RcvNxt are sequence numbers, RFC 9293, section 3.3.1. A request sock's
+	// are the initial ones plus 1, SndUna 0.
+	SndNxt, SndUna, RcvNxt uint32
+	// Steady: nothing changed them while they were read.
+	Steady bool
+	// Scaled: the scales are those in use. SndScale is the shift count of the windows that the
+	// other side sends, RcvScale of those that this side sends.
+	Scaled             bool
+	SndScale, RcvScale uint8
+}
+
 func (e *Event) Kind() Kind   { return Kind(e.r.Kind) }
 func (e *Event) Notes() Notes { return Notes(e.r.Notes) }
 
@@ -267,7 +307,7 @@ func (e *Event) Queues() Queues {
 
 // Ending is of a KindState to CLOSE.
 func (e *Event) Ending() Ending {
-	c := e.counters()
+	c := e.change()
 	return Ending{
 		DSACKs: c.Dsacks, Unread: c.Unread, LingerZero: c.Linger0 != 0,
 		FlowKnown: c.FlowKnown != 0, RetransmitsBy: c.RetransmitsBy,
@@ -311,15 +351,41 @@ func (e *Event) Counters() Counters {
 	}
 }
 
+// UserPID is the process that read from or wrote to the socket last, 0 for none that was seen. It
+// is of a KindState with NoteByProcess, as are the call that closed, and for CloseExit the signal that
+// ended the process, 0 if it ended by itself.
+func (e *Event) UserPID() uint32      { return e.change().UserPid }
+func (e *Event) CloseCall() CloseCall { return CloseCall(e.change().CloseCall) }
+func (e *Event) CloseSignal() uint8   { return e.change().CloseSignal }
+
+// Earlier is of KindSnapshot.
+func (e *Event) Earlier() Earlier {
+	w := (*gen.BPFEarlier)(unsafe.Pointer(&e.r.Of))
+	return Earlier{
+		BytesAcked: w.BytesAcked,
+		SndNxt:     w.SndNxt,
+		SndUna:     w.SndUna,
+		RcvNxt:     w.RcvNxt,
+		Steady:     w.Notes&uint8(gen.BPFEarlierNoteEARLIER_STEADY) != 0,
+		Scaled:     w.Notes&uint8(gen.BPFEarlierNoteEARLIER_SCALED) != 0,
+		SndScale:   w.SndWscale,
+		RcvScale:   w.RcvWscale,
+	}
+}
+
 // counters is the other side of the union, of which Go has only the first.
 func (e *Event) counters() *gen.BPFCounters { return (*gen.BPFCounters)(unsafe.Pointer(&e.r.Of)) }
+
+// change is more of it, of KindState.
+func (e *Event) change() *gen.BPFChange { return (*gen.BPFChange)(unsafe.Pointer(&e.r.Of)) }
 
 // The Tuple here and the one of the contract must not drift apart, and counters must be inside
 // the union: none of these compiles otherwise.
 const (
 	_ = uint(unsafe.Sizeof(Tuple{}) - unsafe.Sizeof(gen.BPFTuple{}))
 	_ = uint(unsafe.Sizeof(gen.BPFTuple{}) - unsafe.Sizeof(Tuple{}))
-	_ = uint(unsafe.Sizeof(gen.BPFEvent{}.Of) - unsafe.Sizeof(gen.BPFCounters{}))
+	_ = uint(unsafe.Sizeof(gen.BPFEvent{}.Of) - unsafe.Sizeof(gen.BPFChange{}))
 	_ = uint(unsafe.Sizeof(gen.BPFEvent{}.Of) - unsafe.Sizeof(gen.BPFToldIcmp{}))
 	_ = uint(unsafe.Sizeof(gen.BPFEvent{}.Of) - unsafe.Sizeof(gen.BPFQueues{}))
+	_ = uint(unsafe.Sizeof(gen.BPFEvent{}.Of) - unsafe.Sizeof(gen.BPFEarlier{}))
 )

@@ -116,7 +116,7 @@ func (f *Finder) look() {
 			f.s.last, state = e, e.To
 			continue
 		}
-		if e.Type == timeline.EntryGap {
+		if e.Type == timeline.EntryGap || e.Type == timeline.EntryOwner {
 			continue
 		}
 		if e.Type == timeline.EntryDrop {

@@ -19,6 +19,34 @@ type BPFAddressPrefix struct {
 	Address [16]uint8
 }
 
+type BPFChange struct {
+	_             structs.HostLayout
+	Counters      BPFCounters
+	Dsacks        uint32
+	Unread        uint32
+	RetransmitsBy [3]uint16
+	DropsIn       uint16
+	DropsOut      uint16
+	DropReasonIn  uint16
+	DropReasonOut uint16
+	Linger0       uint8
+	FlowKnown     uint8
+	UserPid       uint32
+	CloseCall     uint8
+	CloseSignal   uint8
+	Pad           [2]uint8
+}
+
+type BPFCloseCall uint32
+
+const (
+	BPFCloseCallCLOSE_UNKNOWN    BPFCloseCall = 0
+	BPFCloseCallCLOSE_CLOSE      BPFCloseCall = 1
+	BPFCloseCallCLOSE_SHUTDOWN   BPFCloseCall = 2
+	BPFCloseCallCLOSE_EXIT       BPFCloseCall = 3
+	BPFCloseCallCLOSE_DISCONNECT BPFCloseCall = 4
+)
+
 type BPFCounters struct {
 	_                  structs.HostLayout
 	BytesSent          uint64
@@ -28,16 +56,27 @@ type BPFCounters struct {
 	SegmentsIn         uint32
 	Retransmits        uint32
 	SrttUs             uint32
-	Dsacks             uint32
-	Unread             uint32
-	RetransmitsBy      [3]uint16
-	DropsIn            uint16
-	DropsOut           uint16
-	DropReasonIn       uint16
-	DropReasonOut      uint16
-	Linger0            uint8
-	FlowKnown          uint8
 }
+
+type BPFEarlier struct {
+	_          structs.HostLayout
+	Counters   BPFCounters
+	BytesAcked uint64
+	SndNxt     uint32
+	SndUna     uint32
+	RcvNxt     uint32
+	SndWscale  uint8
+	RcvWscale  uint8
+	Notes      uint8
+	Pad        uint8
+}
+
+type BPFEarlierNote uint32
+
+const (
+	BPFEarlierNoteEARLIER_SCALED BPFEarlierNote = 1
+	BPFEarlierNoteEARLIER_STEADY BPFEarlierNote = 2
+)
 
 type BPFEvent struct {
 	_           structs.HostLayout
@@ -93,6 +132,8 @@ const (
 	BPFEventNoteNOTE_BY_PROCESS   BPFEventNote = 4
 	BPFEventNoteNOTE_SYN_COOKIE   BPFEventNote = 8
 	BPFEventNoteNOTE_OUTBOUND     BPFEventNote = 16
+	BPFEventNoteNOTE_SHARED       BPFEventNote = 64
+	BPFEventNoteNOTE_LAST         BPFEventNote = 128
 	BPFEventNoteNOTE_UNCONFIRMED  BPFEventNote = 32
 )
 
@@ -181,6 +222,8 @@ const (
 	BPFProgOnTcpV6Err          = "on_tcp_v6_err"
 	BPFProgOnTcpV6Rcv          = "on_tcp_v6_rcv"
 	BPFVarAllSegments          = "all_segments"
+	BPFVarBtfCloseCall         = "btf_close_call"
+	BPFVarBtfEarlierNote       = "btf_earlier_note"
 	BPFVarBtfEventKind         = "btf_event_kind"
 	BPFVarBtfEventNote         = "btf_event_note"
 	BPFVarBtfOwnerSource       = "btf_owner_source"
@@ -193,6 +236,7 @@ const (
 	BPFVarFilterRemotePort     = "filter_remote_port"
 	BPFVarFinalSnapshot        = "final_snapshot"
 	BPFVarIgnoredDrops         = "ignored_drops"
+	BPFVarKnownSocketFd        = "known_socket_fd"
 	BPFVarLocalPorts           = "local_ports"
 	BPFVarLostRecords          = "lost_records"
 	BPFVarNetnsCount           = "netns_count"
@@ -200,6 +244,7 @@ const (
 	BPFVarOnlyFamily           = "only_family"
 	BPFVarPorts                = "ports"
 	BPFVarRemotePorts          = "remote_ports"
+	BPFVarSocketOperations     = "socket_operations"
 	BPFVarTracing              = "tracing"
 	BPFVarUnreadableSegments   = "unreadable_segments"
 	BPFVarWakeupBytes          = "wakeup_bytes"
@@ -288,6 +333,8 @@ type BPFMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type BPFVariableSpecs struct {
 	AllSegments        *ebpf.VariableSpec `ebpf:"all_segments"`
+	BtfCloseCall       *ebpf.VariableSpec `ebpf:"btf_close_call"`
+	BtfEarlierNote     *ebpf.VariableSpec `ebpf:"btf_earlier_note"`
 	BtfEventKind       *ebpf.VariableSpec `ebpf:"btf_event_kind"`
 	BtfEventNote       *ebpf.VariableSpec `ebpf:"btf_event_note"`
 	BtfOwnerSource     *ebpf.VariableSpec `ebpf:"btf_owner_source"`
@@ -300,6 +347,7 @@ type BPFVariableSpecs struct {
 	FilterRemotePort   *ebpf.VariableSpec `ebpf:"filter_remote_port"`
 	FinalSnapshot      *ebpf.VariableSpec `ebpf:"final_snapshot"`
 	IgnoredDrops       *ebpf.VariableSpec `ebpf:"ignored_drops"`
+	KnownSocketFd      *ebpf.VariableSpec `ebpf:"known_socket_fd"`
 	LocalPorts         *ebpf.VariableSpec `ebpf:"local_ports"`
 	LostRecords        *ebpf.VariableSpec `ebpf:"lost_records"`
 	NetnsCount         *ebpf.VariableSpec `ebpf:"netns_count"`
@@ -307,6 +355,7 @@ type BPFVariableSpecs struct {
 	OnlyFamily         *ebpf.VariableSpec `ebpf:"only_family"`
 	Ports              *ebpf.VariableSpec `ebpf:"ports"`
 	RemotePorts        *ebpf.VariableSpec `ebpf:"remote_ports"`
+	SocketOperations   *ebpf.VariableSpec `ebpf:"socket_operations"`
 	Tracing            *ebpf.VariableSpec `ebpf:"tracing"`
 	UnreadableSegments *ebpf.VariableSpec `ebpf:"unreadable_segments"`
 	WakeupBytes        *ebpf.VariableSpec `ebpf:"wakeup_bytes"`
@@ -358,6 +407,8 @@ func (m *BPFMaps) Close() error {
 // It can be passed to LoadBPFObjects or ebpf.CollectionSpec.LoadAndAssign.
 type BPFVariables struct {
 	AllSegments        *ebpf.Variable `ebpf:"all_segments"`
+	BtfCloseCall       *ebpf.Variable `ebpf:"btf_close_call"`
+	BtfEarlierNote     *ebpf.Variable `ebpf:"btf_earlier_note"`
 	BtfEventKind       *ebpf.Variable `ebpf:"btf_event_kind"`
 	BtfEventNote       *ebpf.Variable `ebpf:"btf_event_note"`
 	BtfOwnerSource     *ebpf.Variable `ebpf:"btf_owner_source"`
@@ -370,6 +421,7 @@ type BPFVariables struct {
 	FilterRemotePort   *ebpf.Variable `ebpf:"filter_remote_port"`
 	FinalSnapshot      *ebpf.Variable `ebpf:"final_snapshot"`
 	IgnoredDrops       *ebpf.Variable `ebpf:"ignored_drops"`
+	KnownSocketFd      *ebpf.Variable `ebpf:"known_socket_fd"`
 	LocalPorts         *ebpf.Variable `ebpf:"local_ports"`
 	LostRecords        *ebpf.Variable `ebpf:"lost_records"`
 	NetnsCount         *ebpf.Variable `ebpf:"netns_count"`
@@ -377,6 +429,7 @@ type BPFVariables struct {
 	OnlyFamily         *ebpf.Variable `ebpf:"only_family"`
 	Ports              *ebpf.Variable `ebpf:"ports"`
 	RemotePorts        *ebpf.Variable `ebpf:"remote_ports"`
+	SocketOperations   *ebpf.Variable `ebpf:"socket_operations"`
 	Tracing            *ebpf.Variable `ebpf:"tracing"`
 	UnreadableSegments *ebpf.Variable `ebpf:"unreadable_segments"`
 	WakeupBytes        *ebpf.Variable `ebpf:"wakeup_bytes"`

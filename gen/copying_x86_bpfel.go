@@ -23,6 +23,8 @@ const (
 	CopyingMapOwners                  = "owners"
 	CopyingMapPids                    = "pids"
 	CopyingMapRing                    = "ring"
+	CopyingProgCopyingTaskFile        = "copying_task_file"
+	CopyingProgCopyingTcp             = "copying_tcp"
 	CopyingProgKprobeInetTwskKill     = "kprobe_inet_twsk_kill"
 	CopyingProgKprobeIp6Xmit          = "kprobe_ip6_xmit"
 	CopyingProgKprobeIpLocalOut       = "kprobe_ip_local_out"
@@ -41,6 +43,8 @@ const (
 	CopyingProgRawNetifReceiveSkb     = "raw_netif_receive_skb"
 	CopyingProgRawTcpRcvSpaceAdjust   = "raw_tcp_rcv_space_adjust"
 	CopyingVarAllSegments             = "all_segments"
+	CopyingVarBtfCloseCall            = "btf_close_call"
+	CopyingVarBtfEarlierNote          = "btf_earlier_note"
 	CopyingVarBtfEventKind            = "btf_event_kind"
 	CopyingVarBtfEventNote            = "btf_event_note"
 	CopyingVarBtfOwnerSource          = "btf_owner_source"
@@ -53,6 +57,7 @@ const (
 	CopyingVarFilterRemotePort        = "filter_remote_port"
 	CopyingVarFinalSnapshot           = "final_snapshot"
 	CopyingVarIgnoredDrops            = "ignored_drops"
+	CopyingVarKnownSocketFd           = "known_socket_fd"
 	CopyingVarLocalPorts              = "local_ports"
 	CopyingVarLostRecords             = "lost_records"
 	CopyingVarNetnsCount              = "netns_count"
@@ -60,6 +65,7 @@ const (
 	CopyingVarOnlyFamily              = "only_family"
 	CopyingVarPorts                   = "ports"
 	CopyingVarRemotePorts             = "remote_ports"
+	CopyingVarSocketOperations        = "socket_operations"
 	CopyingVarTracing                 = "tracing"
 	CopyingVarUnreadableSegments      = "unreadable_segments"
 	CopyingVarWakeupBytes             = "wakeup_bytes"
@@ -107,6 +113,8 @@ type CopyingSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type CopyingProgramSpecs struct {
+	CopyingTaskFile        *ebpf.ProgramSpec `ebpf:"copying_task_file"`
+	CopyingTcp             *ebpf.ProgramSpec `ebpf:"copying_tcp"`
 	KprobeInetTwskKill     *ebpf.ProgramSpec `ebpf:"kprobe_inet_twsk_kill"`
 	KprobeIp6Xmit          *ebpf.ProgramSpec `ebpf:"kprobe_ip6_xmit"`
 	KprobeIpLocalOut       *ebpf.ProgramSpec `ebpf:"kprobe_ip_local_out"`
@@ -144,6 +152,8 @@ type CopyingMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type CopyingVariableSpecs struct {
 	AllSegments        *ebpf.VariableSpec `ebpf:"all_segments"`
+	BtfCloseCall       *ebpf.VariableSpec `ebpf:"btf_close_call"`
+	BtfEarlierNote     *ebpf.VariableSpec `ebpf:"btf_earlier_note"`
 	BtfEventKind       *ebpf.VariableSpec `ebpf:"btf_event_kind"`
 	BtfEventNote       *ebpf.VariableSpec `ebpf:"btf_event_note"`
 	BtfOwnerSource     *ebpf.VariableSpec `ebpf:"btf_owner_source"`
@@ -156,6 +166,7 @@ type CopyingVariableSpecs struct {
 	FilterRemotePort   *ebpf.VariableSpec `ebpf:"filter_remote_port"`
 	FinalSnapshot      *ebpf.VariableSpec `ebpf:"final_snapshot"`
 	IgnoredDrops       *ebpf.VariableSpec `ebpf:"ignored_drops"`
+	KnownSocketFd      *ebpf.VariableSpec `ebpf:"known_socket_fd"`
 	LocalPorts         *ebpf.VariableSpec `ebpf:"local_ports"`
 	LostRecords        *ebpf.VariableSpec `ebpf:"lost_records"`
 	NetnsCount         *ebpf.VariableSpec `ebpf:"netns_count"`
@@ -163,6 +174,7 @@ type CopyingVariableSpecs struct {
 	OnlyFamily         *ebpf.VariableSpec `ebpf:"only_family"`
 	Ports              *ebpf.VariableSpec `ebpf:"ports"`
 	RemotePorts        *ebpf.VariableSpec `ebpf:"remote_ports"`
+	SocketOperations   *ebpf.VariableSpec `ebpf:"socket_operations"`
 	Tracing            *ebpf.VariableSpec `ebpf:"tracing"`
 	UnreadableSegments *ebpf.VariableSpec `ebpf:"unreadable_segments"`
 	WakeupBytes        *ebpf.VariableSpec `ebpf:"wakeup_bytes"`
@@ -214,6 +226,8 @@ func (m *CopyingMaps) Close() error {
 // It can be passed to LoadCopyingObjects or ebpf.CollectionSpec.LoadAndAssign.
 type CopyingVariables struct {
 	AllSegments        *ebpf.Variable `ebpf:"all_segments"`
+	BtfCloseCall       *ebpf.Variable `ebpf:"btf_close_call"`
+	BtfEarlierNote     *ebpf.Variable `ebpf:"btf_earlier_note"`
 	BtfEventKind       *ebpf.Variable `ebpf:"btf_event_kind"`
 	BtfEventNote       *ebpf.Variable `ebpf:"btf_event_note"`
 	BtfOwnerSource     *ebpf.Variable `ebpf:"btf_owner_source"`
@@ -226,6 +240,7 @@ type CopyingVariables struct {
 	FilterRemotePort   *ebpf.Variable `ebpf:"filter_remote_port"`
 	FinalSnapshot      *ebpf.Variable `ebpf:"final_snapshot"`
 	IgnoredDrops       *ebpf.Variable `ebpf:"ignored_drops"`
+	KnownSocketFd      *ebpf.Variable `ebpf:"known_socket_fd"`
 	LocalPorts         *ebpf.Variable `ebpf:"local_ports"`
 	LostRecords        *ebpf.Variable `ebpf:"lost_records"`
 	NetnsCount         *ebpf.Variable `ebpf:"netns_count"`
@@ -233,6 +248,7 @@ type CopyingVariables struct {
 	OnlyFamily         *ebpf.Variable `ebpf:"only_family"`
 	Ports              *ebpf.Variable `ebpf:"ports"`
 	RemotePorts        *ebpf.Variable `ebpf:"remote_ports"`
+	SocketOperations   *ebpf.Variable `ebpf:"socket_operations"`
 	Tracing            *ebpf.Variable `ebpf:"tracing"`
 	UnreadableSegments *ebpf.Variable `ebpf:"unreadable_segments"`
 	WakeupBytes        *ebpf.Variable `ebpf:"wakeup_bytes"`
@@ -242,6 +258,8 @@ type CopyingVariables struct {
 //
 // It can be passed to LoadCopyingObjects or ebpf.CollectionSpec.LoadAndAssign.
 type CopyingPrograms struct {
+	CopyingTaskFile        *ebpf.Program `ebpf:"copying_task_file"`
+	CopyingTcp             *ebpf.Program `ebpf:"copying_tcp"`
 	KprobeInetTwskKill     *ebpf.Program `ebpf:"kprobe_inet_twsk_kill"`
 	KprobeIp6Xmit          *ebpf.Program `ebpf:"kprobe_ip6_xmit"`
 	KprobeIpLocalOut       *ebpf.Program `ebpf:"kprobe_ip_local_out"`
@@ -263,6 +281,8 @@ type CopyingPrograms struct {
 
 func (p *CopyingPrograms) Close() error {
 	return _CopyingClose(
+		p.CopyingTaskFile,
+		p.CopyingTcp,
 		p.KprobeInetTwskKill,
 		p.KprobeIp6Xmit,
 		p.KprobeIpLocalOut,

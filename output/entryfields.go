@@ -16,8 +16,9 @@ const (
 	inSegment EntryTypes = 1 << timeline.EntrySegment
 	inDrop    EntryTypes = 1 << timeline.EntryDrop
 	inGap     EntryTypes = 1 << timeline.EntryGap
+	inOwner   EntryTypes = 1 << timeline.EntryOwner
 	inHeader             = inSegment | inDrop
-	inAll                = inState | inSegment | inDrop | inGap
+	inAll                = inState | inSegment | inDrop | inGap | inOwner
 )
 
 // Has reports whether the set holds the type.
@@ -29,22 +30,25 @@ var EntryFields = []Field{
 		value: func(b []byte, s *Source) []byte {
 			return strconv.AppendInt(b, int64(s.Entry.Time-s.Timeline.Start), 10)
 		}},
-	{Path: "type", Kind: Word, In: inAll, Doc: "`state`, `segment`, `drop` or `gap`",
+	{Path: "type", Kind: Word, In: inAll, Doc: "`state`, `segment`, `drop`, `gap` or `owner`: the socket has passed to another process",
 		value: func(b []byte, s *Source) []byte { return append(b, s.Entry.Type.String()...) }},
 
 	{Path: "from", Kind: Word, In: inState, Doc: "the state left",
 		value: func(b []byte, s *Source) []byte { return append(b, s.Entry.From.String()...) }},
 	{Path: "to", Kind: Word, In: inState, Doc: "the state entered",
 		value: func(b []byte, s *Source) []byte { return append(b, s.Entry.To.String()...) }},
-	{Path: "pid", Kind: Integer, In: inState, Optional: true, Doc: "the process that caused it; absent where the kernel did",
+	{Path: "pid", Kind: Integer, In: inState | inOwner, Optional: true, Doc: "the process that caused it, absent where the kernel did; of `owner`: the one that has the socket now",
 		value: func(b []byte, s *Source) []byte { return appendNonZero(b, s.Entry.PID) }},
-	{Path: "comm", Kind: Text, In: inState, Optional: true, Doc: "its name",
+	{Path: "comm", Kind: Text, In: inState | inOwner, Optional: true, Doc: "its name",
 		value: func(b []byte, s *Source) []byte {
 			if s.Entry.PID == 0 {
 				return b
 			}
 			return appendComm(b, &s.Entry.Comm)
 		}},
+
+	{Path: "source", Kind: Word, In: inOwner, Doc: "how that is known, as in `process.source`",
+		value: func(b []byte, s *Source) []byte { return append(b, s.Entry.Source.String()...) }},
 
 	{Path: "reason", Kind: Text, In: inDrop, Optional: true, Doc: "why this host's kernel threw the segment away, in its word, or the word's number",
 		value: func(b []byte, s *Source) []byte { return appendDropReason(b, s.Entry.DropReason, s.Options) }},
@@ -103,6 +107,9 @@ var EntryFields = []Field{
 		}},
 	{Path: "retransmit", Kind: Bool, In: inHeader, Doc: "its sequence space was sent before",
 		value: func(b []byte, s *Source) []byte { return strconv.AppendBool(b, s.Entry.Retransmit) }},
+
+	{Path: "one_way_ns", Kind: Integer, In: inSegment, Optional: true, Doc: "of a received segment whose sender is on this host: from when that sent it, nanoseconds; absent where it is not known which one it is",
+		value: func(b []byte, s *Source) []byte { return appendMaybe(b, s.Entry.OneWayNS) }},
 
 	{Path: "lost", Kind: Integer, In: inGap, Optional: true, Doc: "events of this timeline that were lost here; absent where nobody knows whose they were",
 		value: func(b []byte, s *Source) []byte { return appendNonZero(b, s.Entry.Lost) }},

@@ -16,6 +16,8 @@ func (l *teller) entry(e *timeline.Entry) string {
 		words := l.change(e)
 		l.state = e
 		return words
+	case timeline.EntryOwner:
+		return fmt.Sprintf("The socket has passed to %s (pid %d): %s.", e.Comm, e.PID, passed[e.Source])
 	case timeline.EntryGap:
 		if e.Lost == 0 {
 			return "Events were lost about here, perhaps of this connection."
@@ -37,6 +39,14 @@ func (l *teller) entry(e *timeline.Entry) string {
 		return words + " But this host's kernel threw it away on the way " + way + ": " + reason + "."
 	}
 	return l.segment(e)
+}
+
+// passed is how it is known that a socket has passed to another process.
+var passed = map[events.OwnerSource]string{
+	events.SourceAccept:    "it called accept()",
+	events.SourceIO:        "it uses it now",
+	events.SourceSnapshot:  "it alone holds it",
+	events.SourceInherited: "the former owner does not hold it any more",
 }
 
 // by is the process that caused a change, or the one that owns the socket.

@@ -111,6 +111,18 @@ var startFields = []Field{
 	idField,
 	{Path: "peer_id", Kind: Word, Optional: true, Doc: "`id` of the other end's timeline, where both ends are on this host",
 		value: func(b []byte, s *Source) []byte { return appendNonZero(b, s.Timeline.PeerID) }},
+	{Path: "nat", Kind: Object, Optional: true, Doc: "how the other end, where that is on this host, names the connection, if addresses or ports were translated on the way; else null",
+		present: func(s *Source) bool { return s.Timeline.Translated.Known }},
+	{Path: "nat.local", Kind: Object, Doc: "what the other end takes this one for"},
+	{Path: "nat.local.ip", Kind: Word, Doc: "address",
+		value: func(b []byte, s *Source) []byte { return appendAddr(b, s.Timeline.Translated.Value.Local.Addr()) }},
+	{Path: "nat.local.port", Kind: Integer, Doc: "port",
+		value: func(b []byte, s *Source) []byte { return appendUint(b, s.Timeline.Translated.Value.Local.Port()) }},
+	{Path: "nat.remote", Kind: Object, Doc: "the other end's own address"},
+	{Path: "nat.remote.ip", Kind: Word, Doc: "address",
+		value: func(b []byte, s *Source) []byte { return appendAddr(b, s.Timeline.Translated.Value.Remote.Addr()) }},
+	{Path: "nat.remote.port", Kind: Integer, Doc: "port",
+		value: func(b []byte, s *Source) []byte { return appendUint(b, s.Timeline.Translated.Value.Remote.Port()) }},
 	{Path: "community_id", Kind: Word, Optional: true, Doc: "Community ID v1, seed 0; null while a port is not known",
 		value: func(b []byte, s *Source) []byte {
 			return appendCommunityID(b, s.Timeline.Local, s.Timeline.Remote)
@@ -147,8 +159,23 @@ var startFields = []Field{
 			}
 			return append(b, s.Options.Cgroup(s.Timeline.Process.CgroupID)...)
 		}},
-	{Path: "process.source", Kind: Word, Doc: "how the owner is known: `connect`, `accept`, `listen`, `io` or `snapshot`",
+	{Path: "process.source", Kind: Word, Doc: "how the owner is known: `connect`, `accept`, `listen`, `io`, `snapshot` or `inherited` (below)",
 		value: func(b []byte, s *Source) []byte { return append(b, s.Timeline.Process.Source.String()...) }},
+	{Path: "process.confidence", Kind: Word, Doc: "`certain`: it was seen at the socket, or was the only one that held it; `likely`: it holds the listening socket, or is one of several that hold it",
+		value: func(b []byte, s *Source) []byte { return append(b, s.Timeline.Process.Confidence().String()...) }},
+
+	{Path: "opened_by", Kind: Object, Optional: true, Doc: "who called connect(); null where that was not seen",
+		present: func(s *Source) bool { return s.Timeline.OpenedBy.PID != 0 }},
+	{Path: "opened_by.pid", Kind: Integer, Doc: "process ID in the initial pid namespace",
+		value: func(b []byte, s *Source) []byte { return appendUint(b, s.Timeline.OpenedBy.PID) }},
+	{Path: "opened_by.comm", Kind: Text, Optional: true, Doc: "its name",
+		value: func(b []byte, s *Source) []byte { return appendComm(b, &s.Timeline.OpenedBy.Comm) }},
+	{Path: "accepted_by", Kind: Object, Optional: true, Doc: "who called accept(); null where that was not seen, or no hook tells it",
+		present: func(s *Source) bool { return s.Timeline.AcceptedBy.PID != 0 }},
+	{Path: "accepted_by.pid", Kind: Integer, Doc: "process ID in the initial pid namespace",
+		value: func(b []byte, s *Source) []byte { return appendUint(b, s.Timeline.AcceptedBy.PID) }},
+	{Path: "accepted_by.comm", Kind: Text, Optional: true, Doc: "its name",
+		value: func(b []byte, s *Source) []byte { return appendComm(b, &s.Timeline.AcceptedBy.Comm) }},
 
 	{Path: "closed_by", Kind: Object, Optional: true, Doc: "who ended the connection; null while it is open",
 		present: func(s *Source) bool { return s.Timeline.ClosedBy.Side != timeline.SideUnknown }},
@@ -163,6 +190,15 @@ var startFields = []Field{
 			}
 			return appendComm(b, &s.Timeline.ClosedBy.Comm)
 		}},
+	{Path: "closed_by.call", Kind: Word, Optional: true, Doc: "by what: `close`, `shutdown`, `exit` (the process ended) or `disconnect` (connect() to AF_UNSPEC)",
+		value: func(b []byte, s *Source) []byte {
+			if s.Timeline.ClosedBy.Call == events.CloseUnknown {
+				return b
+			}
+			return append(b, s.Timeline.ClosedBy.Call.String()...)
+		}},
+	{Path: "closed_by.signal", Kind: Word, Optional: true, Doc: "the signal that ended the process, where `call` is `exit`; null where it ended by itself",
+		value: func(b []byte, s *Source) []byte { return human.AppendSignal(b, s.Timeline.ClosedBy.Signal) }},
 
 	{Path: "start", Kind: Word, Doc: "wall-clock time of the first event, RFC 3339, nanoseconds, UTC",
 		value: func(b []byte, s *Source) []byte {

@@ -65,8 +65,8 @@ var (
 )
 
 // compileEntries makes a program for each type of entry.
-func compileEntries() (programs [timeline.EntryGap + 1][]op) {
-	for t := timeline.EntryState; t <= timeline.EntryGap; t++ {
+func compileEntries() (programs [timeline.EntryOwner + 1][]op) {
+	for t := timeline.EntryState; t <= timeline.EntryOwner; t++ {
 		var fields []Field
 		for _, f := range EntryFields {
 			if f.In.Has(t) {

@@ -133,6 +133,8 @@ func (w *textWriter) entry(t *timeline.Timeline, e *timeline.Entry) {
 		if w.options.Wide {
 			b = appendSegmentWide(append(b, ' '), e)
 		}
+	case timeline.EntryOwner:
+		b = w.process(append(b, "OWNER "...), e.PID, &e.Comm)
 	case timeline.EntryGap:
 		b = append(b, "GAP "...)
 		if e.Lost == 0 {

@@ -121,15 +121,17 @@ func (a *Assembler) Add(e *events.Event) []Update {
 	case events.KindDrop:
 		a.drop(e)
 	case events.KindOwner:
-		if t := a.find(e); t != nil {
-			t.setOwner(e)
+		t := a.find(e)
+		if t == nil {
+			t = a.openBefore(e)
+			a.bindSock(t, e.Sock())
 		}
+		a.uses(t, e)
 	case events.KindSnapshot:
 		a.snapshot(e)
 	case events.KindAccept:
 		if t := a.find(e); t != nil {
-			t.setOwner(e)
-			t.track.acceptedAt = e.Time()
+			a.accepts(t, e)
 		}
 	case events.KindTimeWaitEnd:
 		a.smallSocketGone(e)
@@ -191,6 +193,7 @@ func (a *Assembler) Finish(now uint64) []Update {
 		if !t.track.countersFinal && !t.track.sampled {
 			t.track.countersKnown = false // those of the last state change: since then it has sent more
 		}
+		a.inherits(t, a.now)
 		a.write(t)
 	}
 	return a.updates

@@ -51,7 +51,7 @@ func (t *Timeline) summarize() (s summary) {
 				first(&s.established, e)
 			}
 			continue
-		case e.Type == EntryGap:
+		case e.Type == EntryGap, e.Type == EntryOwner:
 			continue
 		case e.Type == EntryDrop && e.Dir == Rx && e.Step != StepSYN:
 			continue // TCP never got it; a dropped SYN all the same says who wanted what
@@ -126,7 +126,7 @@ func (t *Timeline) concludeHandshake(s *summary) {
 		h.Kind = HandshakeSYNCookie
 	case begun && s.usedFastOpen():
 		h.Kind = HandshakeFastOpen
-	case begun || t.Role == RoleClient:
+	case begun || t.Role == RoleClient && !t.track.earlier:
 		h.Kind = HandshakeThreeWay
 	}
 	switch t.Role {
@@ -149,10 +149,12 @@ func (t *Timeline) concludeHandshake(s *summary) {
 }
 
 func (h *half) conclude(isn *Maybe[uint32], options *Maybe[events.Options]) {
-	if h.synAt == 0 {
-		return
+	if h.isnKnown {
+		*isn = Some(h.isn)
 	}
-	*isn, *options = Some(h.isn), Some(h.offered)
+	if h.synAt != 0 {
+		*options = Some(h.offered)
+	}
 }
 
 // since is how long it was from one entry to a later one, where both were seen.
@@ -170,7 +172,7 @@ func (t *Timeline) outcome(s *summary, begun bool) HandshakeOutcome {
 			return OutcomeUnobserved
 		}
 		return OutcomeEstablished
-	case !begun && t.Role != RoleClient:
+	case !begun && (t.Role != RoleClient || t.track.earlier):
 		return OutcomeUnobserved
 	case !t.End.Known:
 		return OutcomeInProgress
@@ -270,7 +272,7 @@ func (t *Timeline) concludeCloser(begin *Entry) {
 		c.Side = d.Initiator
 	}
 	if c.Side != SideLocal {
-		c.PID, c.Comm = 0, events.Comm{}
+		*c = Closer{Side: c.Side}
 	}
 }
 

@@ -27,7 +27,7 @@ func (a *Assembler) connectFailed(e *events.Event) {
 	t = a.open(e, e.Time())
 	t.Role, t.State = RoleClient, events.Close
 	t.track.errno = e.Errno()
-	t.setOwner(e)
+	a.connects(t, e)
 	a.close(t, e.Time())
 }
 
@@ -57,7 +57,7 @@ func (a *Assembler) overflow(e *events.Event) {
 	if t == nil {
 		return
 	}
-	t.setOwner(e)
+	a.listens(t, e)
 	t.Handshake.Overflows++
 	t.Handshake.Queues = Some(e.Queues())
 }

@@ -26,6 +26,8 @@ type Timeline struct {
 	ID uint64
 	// PeerID is the other end's ID where that end is on this host, else 0.
 	PeerID uint64
+	// Translated is known where the other end, on this host, names the connection otherwise.
+	Translated Maybe[Translation]
 	// Local and Remote are unmapped: an IPv4-mapped socket has IPv4 addresses.
 	Local, Remote netip.AddrPort
 	// Netns is the inode number of the network namespace.
@@ -33,6 +35,8 @@ type Timeline struct {
 	Role  Role
 	// Process owns the socket; Source says how that is known.
 	Process Process
+	// OpenedBy called connect(), AcceptedBy accept(); PID 0 where that was not seen.
+	OpenedBy, AcceptedBy Actor
 	// ClosedBy is who ended the connection; Side is SideUnknown while open.
 	ClosedBy Closer
 	Start    uint64
@@ -73,14 +77,24 @@ type Process struct {
 	Comm     events.Comm
 	// Source is SourceUnknown where no process is known; the rest is then 0.
 	Source events.OwnerSource
+	// Shared: other processes hold the socket, or its listener, too.
+	Shared bool
+}
+
+// Actor is a process that did something to a socket.
+type Actor struct {
+	PID  uint32
+	Comm events.Comm
 }
 
 // Closer is who closed.
 type Closer struct {
 	Side Side
-	// PID and Comm are the process that did it, where it was a process of this host; else 0.
-	PID  uint32
-	Comm events.Comm
+	// Actor is the process that did it, where it was a process of this host; else PID is 0.
+	Actor
+	// Call is by what it closed, and Signal what ended the process, where that is how; 0 none.
+	Call   events.CloseCall
+	Signal uint8
 }
 
 // Handshake is how the connection came to be.
@@ -172,6 +186,7 @@ const (
 	EntrySegment
 	EntryDrop
 	EntryGap
+	EntryOwner // the socket has passed to another process
 )
 
 // Entry is one line of a timeline.
@@ -182,7 +197,7 @@ type Entry struct {
 
 	// EntryState
 	From, To events.State
-	PID      uint32 // the process that caused it, 0 where the kernel did
+	PID      uint32 // the process that caused it, 0 where the kernel did; EntryOwner: that it passed to
 	Comm     events.Comm
 
 	// EntrySegment, EntryDrop
@@ -203,8 +218,14 @@ type Entry struct {
 	// EntryDrop
 	DropReason uint32 // enum skb_drop_reason of the running kernel
 
+	// OneWayNS: received, from when the other end, which is on this host too, sent it.
+	OneWayNS Maybe[uint64]
+
 	// EntryGap
 	Lost uint64
+
+	// EntryOwner
+	Source events.OwnerSource
 }
 
 // Finding is something unusual, in words; package finding has all that there are.
@@ -310,7 +331,7 @@ var (
 	sideNames      = []string{"unknown", "local", "remote", "both", "kernel"}
 	dirNames       = []string{"", "tx", "rx"}
 	stepNames      = []string{"", "syn", "syn-ack", "ack", "fin", "fin-ack", "rst"}
-	entryTypeNames = []string{"", "state", "segment", "drop", "gap"}
+	entryTypeNames = []string{"", "state", "segment", "drop", "gap", "owner"}
 	handshakeNames = []string{"unobserved", "three-way", "simultaneous", "fast-open", "syn-cookie"}
 	outcomeNames   = []string{"unobserved", "in-progress", "established", "refused", "timed-out",
 		"reset", "unreachable", "aborted"}

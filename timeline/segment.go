@@ -23,8 +23,9 @@ func (a *Assembler) segment(e *events.Event, dir Dir) {
 	} else {
 		a.confirm(t)
 	}
-	t.setOwner(e)
+	a.listens(t, e)
 	entry := a.put(t, e, dir)
+	t.timeOneWay(entry)
 	a.tell(t, entry)
 	a.react(t, entry, e)
 }
@@ -158,7 +159,7 @@ func (a *Assembler) react(t *Timeline, entry *Entry, e *events.Event) {
 	now := entry.Time
 	switch entry.Step {
 	case StepSYN:
-		a.pair(t, entry.Dir, entry.Seq)
+		a.pair(t, entry)
 		t.expectAnswer(entry)
 		if entry.Dir == Tx {
 			a.endWaitByReuse(t, &t.track.tuple, now)
@@ -212,49 +213,6 @@ func (a *Assembler) resetSeen(t *Timeline, dir Dir, now uint64) {
 	a.close(t, now)
 }
 
-// pair links the two ends of a connection on this host by the SYN that both saw: its sender's
-// tuple, its ISN in place of the namespace, which may differ between them.
-func (a *Assembler) pair(t *Timeline, dir Dir, isn uint32) {
-	key := t.track.tuple
-	if dir == Rx {
-		key = key.Reverse()
-	}
-	key.Netns = isn
-	a.meet(t, key)
-}
-
-// meet links t with whom it finds at the key, or else waits there.
-func (a *Assembler) meet(t *Timeline, key events.Tuple) {
-	if t.PeerID != 0 {
-		return
-	}
-	if other := a.meeting[key]; other != nil && other != t {
-		if other.PeerID == 0 {
-			t.PeerID, other.PeerID = other.ID, t.ID
-			t.track.peer, other.track.peer = other, t
-			t.compareOffers()
-			other.compareOffers()
-		}
-		return
-	}
-	if !t.track.waits {
-		t.track.waits, t.track.meetKey = true, key
-		a.meeting[key] = t
-	}
-}
-
-// compareOffers notes what the other end really sent in the SYN or SYN-ACK that came here.
-func (t *Timeline) compareOffers() {
-	peer := t.track.peer
-	if peer == nil || peer.ID != t.PeerID || t.Handshake.RemoteSent.Known {
-		return
-	}
-	got, sent := &t.track.remote, &peer.track.local
-	if got.synAt != 0 && sent.synAt != 0 && got.isn == sent.isn {
-		t.Handshake.RemoteSent = Some(sent.offered)
-	}
-}
-
 // expectAnswer sets when a half-open server side is given up: a repetition comes
 // after twice the time that the last one took.
 func (t *Timeline) expectAnswer(entry *Entry) {
@@ -296,10 +254,12 @@ func (a *Assembler) endWaitByReuse(by *Timeline, tuple *events.Tuple, at uint64)
 		if w.gone != 0 {
 			at = min(at, w.gone)
 		}
-		by.Handshake.ReusedNS = Some(at - min(at, w.begun))
+		if w.begun != 0 {
+			by.Handshake.ReusedNS = Some(at - min(at, w.begun))
+		}
 		t := a.wake(w)
 		a.endWait(w, t, at)
-		a.updates = append(a.updates, Update{Kind: UpdateAddendum, Timeline: t})
+		a.tellWait(w, t)
 	}
 }
 
@@ -346,7 +306,7 @@ func (a *Assembler) giveBack(n *Timeline, e *events.Event, dir Dir) *Timeline {
 		return old
 	}
 	to.describe(a.place(to, e.Time()), e, dir)
-	a.updates = append(a.updates, Update{Kind: UpdateAddendum, Timeline: to})
+	a.tellWait(w, to)
 	return nil
 }
 
@@ -381,7 +341,7 @@ func (a *Assembler) drop(e *events.Event) {
 	t.undo(entry)
 	a.tell(t, entry)
 	if entry.Step == StepSYN {
-		a.pair(t, dir, entry.Seq)
+		a.pair(t, entry)
 		t.expectAnswer(entry)
 	}
 }

@@ -1,8 +1,6 @@
 package timeline
 
 import (
-	"bytes"
-
 	"golang.org/x/sys/unix"
 
 	"tcptrace/events"
@@ -40,12 +38,12 @@ func (a *Assembler) stateChange(e *events.Event) {
 		}
 	}
 	a.bindSock(t, e.Sock())
-	t.setOwner(e)
 	t.setCounters(e)
 
 	var by *events.Event // the process whose call this is, not one that a segment interrupted
 	if e.Notes().Has(events.NoteByProcess) {
 		by = e
+		a.closes(t, e)
 	}
 	switch to {
 	case events.Established:
@@ -79,7 +77,7 @@ func (a *Assembler) connecting(e *events.Event) {
 	if e.Tuple().LocalPort != 0 {
 		a.bind(t, e.Tuple())
 	}
-	t.setOwner(e)
+	a.connects(t, e)
 	a.setState(t, e.Time(), events.SynSent, e)
 }
 
@@ -134,7 +132,8 @@ func (t *Timeline) closedBy(by *events.Event) {
 	if by == nil || t.ClosedBy.PID != 0 {
 		return
 	}
-	t.ClosedBy.PID, t.ClosedBy.Comm = by.PID(), by.Comm()
+	t.ClosedBy.Actor = actorOf(by)
+	t.ClosedBy.Call, t.ClosedBy.Signal = by.CloseCall(), by.CloseSignal()
 }
 
 // setState adds the change, unless the timeline is in that state already.
@@ -161,29 +160,7 @@ func (a *Assembler) openBefore(e *events.Event) *Timeline {
 	t.Complete = false
 	if e.Tuple().LocalPort != 0 {
 		a.bind(t, e.Tuple())
-		// No SYN to know its peer by: the tuple must do, one end's of the two.
-		key := *e.Tuple()
-		if r := key.Reverse(); bytes.Compare(r.LocalAddr[:], key.LocalAddr[:]) < 0 ||
-			r.LocalAddr == key.LocalAddr && r.LocalPort < key.LocalPort {
-			key = r
-		}
-		key.Netns = 0
-		a.meet(t, key)
+		a.meetByTuple(t, e.Tuple())
 	}
 	return t
-}
-
-// snapshot is a socket that was there before, or at the end its last counters.
-func (a *Assembler) snapshot(e *events.Event) {
-	t := a.find(e)
-	if t == nil {
-		t = a.openBefore(e)
-		t.State = e.NewState()
-	}
-	a.bindSock(t, e.Sock())
-	t.setOwner(e)
-	if !t.track.countersFinal {
-		t.setCounters(e)
-		t.track.sampled = true
-	}
 }

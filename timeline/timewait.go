@@ -13,6 +13,7 @@ type timeWait struct {
 	local, remote waitHalf
 	expires       uint64
 	turn          uint32
+	untold        bool // it was there before the tracer, and has no line yet
 }
 
 type waitHalf struct {
@@ -81,7 +82,7 @@ func (a *Assembler) waitVanished(w *timeWait) {
 	}
 	t := a.wake(w)
 	a.endWait(w, t, w.gone)
-	a.updates = append(a.updates, Update{Kind: UpdateAddendum, Timeline: t})
+	a.tellWait(w, t)
 }
 
 // orphanGone: the peer's FIN never came.
@@ -144,7 +145,7 @@ func (a *Assembler) afterwards(w *timeWait, e *events.Event, dir Dir) {
 		w.turn++
 		a.expiring.push(w, w.expires, w.turn)
 	}
-	a.updates = append(a.updates, Update{Kind: UpdateAddendum, Timeline: t})
+	a.tellWait(w, t)
 }
 
 // endWait adds the end of TIME_WAIT to its addendum.

@@ -26,7 +26,12 @@ type tracking struct {
 	// peer is the other end's timeline, while that has the ID PeerID: memory is used again.
 	peer *Timeline
 
-	acceptedAt                 uint64 // when accept() took it, 0 not known
+	acceptedAt uint64 // when accept() took it, 0 not known
+	// holder is a process that held the socket at the end, ownerHolds that the owner did.
+	holder     Process
+	ownerHolds bool
+	earlier    bool // it was there before the tracer
+
 	timeWaitStart, timeWaitEnd uint64
 	orphanFinWait2             bool
 	orphanExpired              bool
@@ -86,30 +91,6 @@ func (t *Timeline) side(d Dir) (from, to *half) {
 
 // reached reports a >= b in sequence space (RFC 9293, section 3.4).
 func reached(a, b uint32) bool { return int32(a-b) >= 0 }
-
-// setOwner believes e's process if it is known better than what was known.
-func (t *Timeline) setOwner(e *events.Event) {
-	source := e.Source()
-	if source == events.SourceUnknown {
-		return
-	}
-	// Who listens, accepts, or merely has the socket in its file table, gives way to who uses it.
-	if known := t.Process.Source; known != events.SourceUnknown &&
-		(known > events.SourceAccept || source <= known) {
-		return
-	}
-	if t.Process.Source == events.SourceAccept && (t.Process.PID == e.PID() || e.Kind() == events.KindState) {
-		// It uses what it accepted; or another process, forked from it, was the last to let go of it.
-		return
-	}
-	t.Process = Process{
-		PID:      e.PID(),
-		UID:      e.UID(),
-		CgroupID: e.CgroupID(),
-		Comm:     e.Comm(),
-		Source:   source,
-	}
-}
 
 func (t *Timeline) setCounters(e *events.Event) {
 	t.track.counters = e.Counters()

@@ -187,6 +187,14 @@ var hooks = []hook{
 	{
 		fact:    "earlier sockets",
 		absence: "connections that were open before have no owner until they are used; those open at the end have no traffic counters",
-		ways:    []way{{{Iterator, "task_file", gen.BPFProgOnTaskFile}}},
+		ways: []way{{
+			{Iterator, filesIterator, gen.BPFProgOnTaskFile},
+			{Iterator, filesIterator, gen.CopyingProgCopyingTaskFile},
+		}},
+	},
+	{
+		fact:    "earlier sockets of no process",
+		absence: "connections that were half open, not yet accepted, closed by their process or in TIME_WAIT before are not known until something happens to them",
+		ways:    []way{{{Iterator, socketsIterator, gen.CopyingProgCopyingTcp}}},
 	},
 }

@@ -75,7 +75,7 @@ func (t *Tracer) Finish(h Handler) error {
 	if err := t.drain(h); err != nil {
 		return err
 	}
-	if err := t.Snapshot(true); err != nil {
+	if err := t.walkFiles(true); err != nil {
 		return err
 	}
 	return t.drain(h)

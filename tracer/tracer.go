@@ -52,13 +52,15 @@ type Options struct {
 // Tracer holds the programs, their maps and their attachments. It is for one
 // goroutine; Close gives everything back.
 type Tracer struct {
-	collection *ebpf.Collection // maps and variables
-	programs   []*ebpf.Program
-	links      []io.Closer
-	snapshot   *link.Iter
-	ring       *ringMapping
-	seenLost   uint64
-	seenMissed uint64
+	collection  *ebpf.Collection // maps and variables
+	programs    []*ebpf.Program
+	links       []io.Closer
+	walks       map[string]*link.Iter // by symbol
+	copiesFiles bool                  // the files' walk knows no socket by itself
+	netns       []uint32              // those that are wanted; none means all
+	ring        *ringMapping
+	seenLost    uint64
+	seenMissed  uint64
 	// kprobes are those of links whose missed runs their links count; detachedMissed is what they were
 	// when they ended.
 	kprobes        []link.Link
@@ -117,7 +119,7 @@ func prepareSpec(spec *ebpf.CollectionSpec, kernel *btf.Spec, opts Options, tabl
 	if err := opts.setConstants(spec, kernel); err != nil {
 		return nil, err
 	}
-	t := &Tracer{kernel: kernel, memlock: raiseMemlock(), system: system()}
+	t := &Tracer{kernel: kernel, memlock: raiseMemlock(), system: system(), walks: map[string]*link.Iter{}, netns: opts.Filter.Netns}
 	programs := spec.Programs
 	spec.Programs = nil
 	var err error
@@ -187,7 +189,8 @@ func (t *Tracer) attach(spec *ebpf.CollectionSpec, mode Kind, table []hook) {
 		placed := it.link.(*placement)
 		t.programs = append(t.programs, placed.program)
 		if walk, ok := placed.link.(*link.Iter); ok {
-			t.snapshot = walk // used once more when all else is taken off
+			t.walks[it.symbol] = walk // used once more when all else is taken off
+			t.copiesFiles = t.copiesFiles || it.name == gen.CopyingProgCopyingTaskFile
 		} else {
 			t.links = append(t.links, placed.link)
 		}
@@ -271,26 +274,6 @@ func (t *Tracer) Report() Report {
 	return r
 }
 
-// Snapshot makes events of the sockets that processes hold now; final makes
-// events of their counters alone. It is nothing where the kernel has no iterators (before 5.11).
-func (t *Tracer) Snapshot(final bool) error {
-	if t.snapshot == nil {
-		return nil
-	}
-	if err := t.collection.Variables[gen.BPFVarFinalSnapshot].Set(final); err != nil {
-		return fmt.Errorf("set final_snapshot: %w", err)
-	}
-	walk, err := t.snapshot.Open()
-	if err != nil {
-		return fmt.Errorf("walk the processes' files: %w", err)
-	}
-	defer walk.Close()
-	if _, err := io.Copy(io.Discard, walk); err != nil {
-		return fmt.Errorf("walk the processes' files: %w", err)
-	}
-	return nil
-}
-
 // Detach ends the tracing and takes the programs off their hooks, in reverse. What is in the
 // ring stays there.
 func (t *Tracer) Detach() error {
@@ -307,8 +290,8 @@ func (t *Tracer) Detach() error {
 // Close gives everything back. Events read before are no longer valid.
 func (t *Tracer) Close() error {
 	errs := []error{t.Detach()}
-	if t.snapshot != nil {
-		errs = append(errs, t.snapshot.Close())
+	for _, w := range t.walks {
+		errs = append(errs, w.Close())
 	}
 	for _, p := range t.programs {
 		errs = append(errs, p.Close())

@@ -39,7 +39,11 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
 
-	if err := t.Snapshot(false); err != nil {
+	ctx, enough := context.WithCancel(ctx)
+	defer enough()
+	if err := t.Snapshot(p); errors.Is(err, errEnough) {
+		enough()
+	} else if err != nil {
 		return 0, err
 	}
 	meta := newMetaFile(o, t.Report(), start)

@@ -75,6 +75,17 @@ func AppendErrno(b []byte, errno uint16) []byte {
 	return strconv.AppendUint(append(b, "ERRNO_"...), uint64(errno), 10)
 }
 
+// AppendSignal appends the signal's name, or SIG_ and its number where it has none.
+func AppendSignal(b []byte, signal uint8) []byte {
+	if signal == 0 {
+		return b
+	}
+	if name := unix.SignalName(syscall.Signal(signal)); name != "" {
+		return append(b, name...)
+	}
+	return strconv.AppendUint(append(b, "SIG_"...), uint64(signal), 10)
+}
+
 // AppendDigits appends a number of exactly so many digits.
 func AppendDigits(b []byte, v, digits int) []byte {
 	n := len(b)

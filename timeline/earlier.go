@@ -1,0 +1,126 @@
+package timeline
+
+import (
+	"time"
+
+	"tcptrace/events"
+)
+
+// requestLife is how long a request sock lives that nobody answers: 5 SYN-ACKs are repeated after 1, 2, 4, 8
+// and 16 s, and 32 s later it goes (tcp_synack_retries).
+const requestLife = uint64(64 * time.Second)
+
+// snapshot is a socket that was there before, or at the end its last counters.
+func (a *Assembler) snapshot(e *events.Event) {
+	if e.NewState() == events.TimeWait {
+		a.waitedBefore(e)
+		return
+	}
+	t := a.find(e)
+	if t == nil {
+		t = a.openBefore(e)
+	}
+	if t.State == events.StateUnknown {
+		a.wasEarlier(t, e)
+	}
+	a.bindSock(t, e.Sock())
+	a.holds(t, e)
+	if !t.track.countersFinal && e.NewState() != events.NewSynRecv {
+		t.setCounters(e)
+		t.track.sampled = true
+	}
+}
+
+// wasEarlier takes over where the connection stood when the tracer came.
+func (a *Assembler) wasEarlier(t *Timeline, e *events.Event) {
+	was := e.Earlier()
+	t.State = e.NewState()
+	t.track.earlier = true
+	local, remote := &t.track.local, &t.track.remote
+	if was.Scaled {
+		local.scale, remote.scale = was.RcvScale, was.SndScale
+		local.scaleKnown, remote.scaleKnown = true, true
+	}
+	switch t.State {
+	case events.NewSynRecv:
+		t.State = events.SynRecv
+		t.Role, t.track.server = RoleServer, true
+		t.track.giveUp = e.Time() + requestLife
+		a.halfOpen.push(t)
+		local.isn, local.isnKnown = was.SndNxt-1, true
+		remote.isn, remote.isnKnown = was.RcvNxt-1, true
+	case events.SynSent:
+		t.Role = RoleClient
+		a.halfOpen.push(t)
+		if was.Steady {
+			local.isn, local.isnKnown = was.SndUna, true
+		}
+		return
+	case events.Established, events.CloseWait, events.FinWait2:
+		if was.Steady {
+			t.findBeginning(e.Counters(), &was)
+		}
+	}
+	if was.Steady {
+		local.next, local.nextKnown = was.SndNxt, true
+		remote.next, remote.nextKnown = was.RcvNxt, true
+	}
+}
+
+// findBeginning counts back to the initial sequence numbers, which the kernel does not keep. Those that
+// were sent are found by two counts, which differ by the SYN where this side was the client; if
+// they differ otherwise, neither is believed.
+func (t *Timeline) findBeginning(c events.Counters, was *events.Earlier) {
+	local, remote := &t.track.local, &t.track.remote
+	remote.isn, remote.isnKnown = was.RcvNxt-1-uint32(c.BytesReceived), true
+
+	sent := uint32(c.BytesSent - c.BytesRetransmitted)
+	if t.State == events.FinWait2 {
+		sent++ // the FIN
+	}
+	isn := was.SndNxt - 1 - sent
+	switch acked := was.SndUna - isn - 1; uint32(was.BytesAcked) {
+	case acked:
+		t.Role = RoleServer
+	case acked + 1:
+		t.Role = RoleClient
+	default:
+		return
+	}
+	local.isn, local.isnKnown = isn, true
+}
+
+// waitedBefore remembers a connection that was in TIME_WAIT before. It has no line unless something happens
+// to it.
+func (a *Assembler) waitedBefore(e *events.Event) {
+	tuple := *e.Tuple()
+	if a.byTuple[tuple] != nil || a.waits[tuple] != nil || len(a.waits) >= 4*a.opts.MaxLive {
+		return // the hooks told of it
+	}
+	was := e.Earlier()
+	a.nextID++
+	w := &timeWait{id: a.nextID, tuple: tuple, start: e.Time(), begun: e.Time(), untold: true}
+	if w.begun == 0 {
+		w.start = a.now
+	}
+	w.expires = w.start + timeWaitLen
+	w.local.finEnd, w.local.finSent, w.local.finAcked = was.SndNxt, true, true
+	w.remote.finEnd, w.remote.finSent, w.remote.finAcked = was.RcvNxt, true, true
+	a.waits[tuple] = w
+	a.expiring.push(w, w.expires, w.turn)
+}
+
+// tellWait tells what happened in TIME_WAIT: as an addendum to the line that was written, or, of one that was
+// there before the tracer, as the line itself.
+func (a *Assembler) tellWait(w *timeWait, t *Timeline) {
+	if !w.untold {
+		a.updates = append(a.updates, Update{Kind: UpdateAddendum, Timeline: t})
+		return
+	}
+	w.untold = false
+	t.WrittenAt = a.now
+	t.conclude()
+	a.stats.Timelines++
+	a.stats.Written++
+	a.updates = append(a.updates, Update{Kind: UpdateEnd, Timeline: t})
+}
