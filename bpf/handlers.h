@@ -5,7 +5,6 @@
  */
 #include "accept.h"
 #include "closing.h"
-#include "earlier.h"
 #include "flow.h"
 #include "owner.h"
 #include "receive.h"

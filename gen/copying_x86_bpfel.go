@@ -59,6 +59,7 @@ const (
 	CopyingVarTracing                 = "tracing"
 	CopyingVarUnreadableSegments      = "unreadable_segments"
 	CopyingVarWakeupBytes             = "wakeup_bytes"
+	CopyingVarWalked                  = "walked"
 )
 
 // LoadCopying returns the embedded CollectionSpec for Copying.
@@ -158,6 +159,7 @@ type CopyingVariableSpecs struct {
 	Tracing            *ebpf.VariableSpec `ebpf:"tracing"`
 	UnreadableSegments *ebpf.VariableSpec `ebpf:"unreadable_segments"`
 	WakeupBytes        *ebpf.VariableSpec `ebpf:"wakeup_bytes"`
+	Walked             *ebpf.VariableSpec `ebpf:"walked"`
 }
 
 // CopyingObjects contains all objects after they have been loaded into the kernel.
@@ -228,6 +230,7 @@ type CopyingVariables struct {
 	Tracing            *ebpf.Variable `ebpf:"tracing"`
 	UnreadableSegments *ebpf.Variable `ebpf:"unreadable_segments"`
 	WakeupBytes        *ebpf.Variable `ebpf:"wakeup_bytes"`
+	Walked             *ebpf.Variable `ebpf:"walked"`
 }
 
 // CopyingPrograms contains all programs after they have been loaded into the kernel.
