@@ -6,6 +6,7 @@
  */
 #define COPYING
 #include "handlers.h"
+#include "earlier.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 

@@ -46,18 +46,18 @@ static __always_inline __u64 time_wait_began(unsigned long expires)
 
 static __always_inline int earlier_time_wait(struct sock_common *skc, const struct tuple *t, __u8 family)
 {
-	struct tcp_timewait_sock *tw = (struct tcp_timewait_sock *)skc;
+	struct inet_timewait_sock *tw = (struct inet_timewait_sock *)skc;
 	struct event *e;
 
 	/* An orphan in FIN_WAIT2 has nobody who would ask; of a filtered process nobody knows. */
-	if (filter_pid || BPF_CORE_READ(tw, tw_sk.tw_substate) != TCP_TIME_WAIT)
+	if (filter_pid || BPF_CORE_READ(tw, tw_substate) != TCP_TIME_WAIT)
 		return 0;
-	e = begin(KIND_SNAPSHOT, t, family, 0, time_wait_began(BPF_CORE_READ(tw, tw_sk.tw_timer.expires)));
+	e = begin(KIND_SNAPSHOT, t, family, 0, time_wait_began(BPF_CORE_READ(tw, tw_timer.expires)));
 	if (!e)
 		return 0;
 	e->new_state = TCP_TIME_WAIT;
-	e->of.earlier.snd_nxt = BPF_CORE_READ(tw, tw_snd_nxt);
-	e->of.earlier.rcv_nxt = BPF_CORE_READ(tw, tw_rcv_nxt);
+	e->of.earlier.snd_nxt = BPF_CORE_READ(skc, skc_tw_snd_nxt);
+	e->of.earlier.rcv_nxt = BPF_CORE_READ(skc, skc_tw_rcv_nxt);
 	submit(e);
 	return 0;
 }
@@ -100,16 +100,32 @@ static __always_inline int earlier_request(struct sock_common *skc, const struct
 	return 0;
 }
 
-/* A full socket that was not found in a process's files. */
-static __always_inline int earlier_unheld(struct sock *sk, const struct owner *o, __u64 listener)
+/* The verifier has a typed pointer be a number only where it comes out of a map. */
+static __always_inline __u64 address_of(struct sock_common *skc)
 {
-	struct owner of_listener;
-	struct tuple t;
-	__u8 family, notes = 0;
+	walked = (__u64)skc;
+	return walked;
+}
 
+/*
+ * A full socket that was not found in a process's files, and the listener in whose queue it is, 0
+ * none. A function that the verifier looks at once: the queue is a loop.
+ */
+__noinline int earlier_unheld(__u64 sock, __u64 listener)
+{
+	struct owner *known = listener ? bpf_map_lookup_elem(&owners, &listener) : NULL;
+	struct sock *sk = (struct sock *)sock;
+	struct owner o = {};
+	struct tuple t;
+	__u8 family;
+
+	if (known) {
+		o = *known;
+		o.source = OWNER_LISTEN;
+	}
 	sock_tuple(sk, &t, &family);
 	__u8 state = READ(sk, __sk_common.skc_state);
-	if (state == TCP_CLOSE || filter(&t, family) != WANTED || (filter_pid && !(o && o->wanted)))
+	if (state == TCP_CLOSE || filter(&t, family) != WANTED || (filter_pid && !o.wanted))
 		return 0;
 	struct flow *f = bpf_map_lookup_elem(&flows, &t);
 	if (!f)
@@ -119,29 +135,21 @@ static __always_inline int earlier_unheld(struct sock *sk, const struct owner *o
 	f->bits |= FLOW_LOCAL | FLOW_WANTED | FLOW_SNAPSHOT;
 	if (listener)
 		f->listener = listener;
-	if (o) {
-		of_listener = *o;
-		of_listener.source = OWNER_LISTEN;
-		notes = o->shared ? NOTE_SHARED : 0;
-		return tell_earlier(sk, &t, family, state, &of_listener, notes);
-	}
-	return tell_earlier(sk, &t, family, state, NULL, 0);
+	return tell_earlier(sk, &t, family, state, &o, o.shared ? NOTE_SHARED : 0);
 }
 
 /* Connections that are established and wait for accept(). */
-static __always_inline int earlier_queue(struct sock *sk)
+static __always_inline int earlier_queue(__u64 listener)
 {
-	struct tcp_sock *listening = (struct tcp_sock *)sk;
+	struct tcp_sock *listening = (struct tcp_sock *)listener;
 	struct request_sock *req =
 		BPF_CORE_READ(listening, inet_conn.icsk_accept_queue.rskq_accept_head);
-	__u64 key = (__u64)sk;
-	struct owner *o = bpf_map_lookup_elem(&owners, &key);
 
 	for (int i = 0; i < QUEUE_MAX && req; i++) {
 		struct sock *child = BPF_CORE_READ(req, sk);
 
 		if (child)
-			earlier_unheld(child, o, key);
+			earlier_unheld((__u64)child, listener);
 		req = BPF_CORE_READ(req, dl_next);
 	}
 	return 0;
@@ -153,9 +161,9 @@ static __always_inline int earlier(struct sock_common *skc)
 	struct tuple t;
 
 	if (state == TCP_LISTEN)
-		return earlier_queue((struct sock *)skc);
+		return earlier_queue(address_of(skc));
 	if (state != TCP_TIME_WAIT && state != TCP_NEW_SYN_RECV)
-		return earlier_unheld((struct sock *)skc, NULL, 0);
+		return earlier_unheld(address_of(skc), 0);
 	common_tuple(skc, &t, &family);
 	t.local_port = BPF_CORE_READ(skc, skc_num);
 	if (filter(&t, family) != WANTED)

@@ -6,7 +6,6 @@
 #include "accept.h"
 #include "closing.h"
 #include "connect.h"
-#include "earlier.h"
 #include "flow.h"
 #include "icmp.h"
 #include "listener.h"

@@ -111,6 +111,8 @@ struct sock_common {
 	struct in6_addr skc_v6_rcv_saddr;
 	unsigned long skc_flags;
 	struct sock *skc_listener; /* of a request sock */
+	__u32 skc_tw_rcv_nxt;	   /* of a TIME_WAIT sock, as is the next */
+	__u32 skc_tw_snd_nxt;
 } KERNEL_STRUCT;
 
 typedef struct {
@@ -202,12 +204,6 @@ struct inet_timewait_sock {
 	struct sock_common __tw_common; /* skc_num is the local port, host byte order */
 	volatile unsigned char tw_substate; /* TCP_TIME_WAIT, or TCP_FIN_WAIT2 of an orphan */
 	struct timer_list tw_timer;
-} KERNEL_STRUCT;
-
-struct tcp_timewait_sock {
-	struct inet_timewait_sock tw_sk;
-	__u32 tw_rcv_nxt;
-	__u32 tw_snd_nxt;
 } KERNEL_STRUCT;
 
 /* include/net/flow.h */

@@ -19,6 +19,8 @@ bool final_snapshot;
  */
 __u64 socket_operations;
 __s32 known_socket_fd = -1;
+/* The socket that a walk is at, for earlier.h. One walk runs at a time. */
+volatile __u64 walked;
 
 static __always_inline struct socket *socket_of(struct task_struct *task, struct file *file, __u32 fd)
 {
@@ -92,8 +94,7 @@ static __always_inline int tell_earlier(struct sock *sk, const struct tuple *t, 
 		return 0;
 	e->new_state = state;
 	e->notes = notes;
-	if (o)
-		put_owner(e, o);
+	put_owner(e, o);
 	put_earlier(e, sk);
 	if (READ(sk, __sk_common.skc_state) == TCP_CLOSE) {
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);

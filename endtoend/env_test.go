@@ -19,6 +19,13 @@ func TestMain(m *testing.M) {
 		runChild(child)
 		return
 	}
+	if mode := os.Getenv(modeVariable); mode != "" {
+		if err := runMode(mode); err != nil {
+			os.Stdout.WriteString("error " + err.Error() + "\n")
+			os.Exit(1)
+		}
+		return
+	}
 	code := m.Run()
 	lab.CleanUp()
 	os.Exit(code)

@@ -248,6 +248,7 @@ const (
 	BPFVarTracing              = "tracing"
 	BPFVarUnreadableSegments   = "unreadable_segments"
 	BPFVarWakeupBytes          = "wakeup_bytes"
+	BPFVarWalked               = "walked"
 )
 
 // LoadBPF returns the embedded CollectionSpec for BPF.
@@ -359,6 +360,7 @@ type BPFVariableSpecs struct {
 	Tracing            *ebpf.VariableSpec `ebpf:"tracing"`
 	UnreadableSegments *ebpf.VariableSpec `ebpf:"unreadable_segments"`
 	WakeupBytes        *ebpf.VariableSpec `ebpf:"wakeup_bytes"`
+	Walked             *ebpf.VariableSpec `ebpf:"walked"`
 }
 
 // BPFObjects contains all objects after they have been loaded into the kernel.
@@ -433,6 +435,7 @@ type BPFVariables struct {
 	Tracing            *ebpf.Variable `ebpf:"tracing"`
 	UnreadableSegments *ebpf.Variable `ebpf:"unreadable_segments"`
 	WakeupBytes        *ebpf.Variable `ebpf:"wakeup_bytes"`
+	Walked             *ebpf.Variable `ebpf:"walked"`
 }
 
 // BPFPrograms contains all programs after they have been loaded into the kernel.

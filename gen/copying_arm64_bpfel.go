@@ -69,6 +69,7 @@ const (
 	CopyingVarTracing                 = "tracing"
 	CopyingVarUnreadableSegments      = "unreadable_segments"
 	CopyingVarWakeupBytes             = "wakeup_bytes"
+	CopyingVarWalked                  = "walked"
 )
 
 // LoadCopying returns the embedded CollectionSpec for Copying.
@@ -178,6 +179,7 @@ type CopyingVariableSpecs struct {
 	Tracing            *ebpf.VariableSpec `ebpf:"tracing"`
 	UnreadableSegments *ebpf.VariableSpec `ebpf:"unreadable_segments"`
 	WakeupBytes        *ebpf.VariableSpec `ebpf:"wakeup_bytes"`
+	Walked             *ebpf.VariableSpec `ebpf:"walked"`
 }
 
 // CopyingObjects contains all objects after they have been loaded into the kernel.
@@ -252,6 +254,7 @@ type CopyingVariables struct {
 	Tracing            *ebpf.Variable `ebpf:"tracing"`
 	UnreadableSegments *ebpf.Variable `ebpf:"unreadable_segments"`
 	WakeupBytes        *ebpf.Variable `ebpf:"wakeup_bytes"`
+	Walked             *ebpf.Variable `ebpf:"walked"`
 }
 
 // CopyingPrograms contains all programs after they have been loaded into the kernel.

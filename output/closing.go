@@ -168,6 +168,9 @@ func (w *textWriter) summarize(s *summary, t *timeline.Timeline) {
 	} else if c.Side == timeline.SideKernel {
 		s.part(append(s.next(), "closed by the kernel"...))
 	}
+	if c := &t.ClosedBy; c.Signal != 0 {
+		s.part(human.AppendSignal(append(s.next(), "killed by "...), c.Signal))
+	}
 	switch {
 	case d.TimeWaitNS.Known:
 		s.part(human.AppendDuration(append(s.next(), "TIME_WAIT "...), d.TimeWaitNS.Value))

@@ -249,6 +249,12 @@ func (l *teller) result() string {
 		}
 		s += "."
 	}
+	switch c := &l.t.ClosedBy; {
+	case c.Signal != 0:
+		s += " Its process had been killed by " + string(human.AppendSignal(nil, c.Signal)) + "."
+	case c.Call == events.CloseExit:
+		s += " Its process had ended."
+	}
 	switch {
 	case l.t.Teardown.TimeWaitNS.Known:
 		s += " TIME_WAIT was held for " + span(l.t.Teardown.TimeWaitNS.Value) + "."

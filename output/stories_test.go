@@ -375,6 +375,9 @@ func stories() []*story {
 	s.t.Teardown.Initiator = timeline.SideRemote
 	s.t.Findings = []timeline.Finding{{Code: "close-wait-leak", Severity: timeline.SeverityWarning,
 		Text: "the other end closed, and \"nobody\" here did", Next: "who holds the socket: ss -tnp"}}
+
+	s = add(tell("handed-on", "172.17.0.2:80", "172.17.0.1:52130"))
+	handedOn(s)
 	return all
 }
 

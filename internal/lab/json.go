@@ -19,11 +19,21 @@ type Timeline struct {
 		Comm   string `json:"comm"`
 		UID    int    `json:"uid"`
 		Source string `json:"source"`
+		// Confidence is "certain" or "likely".
+		Confidence string `json:"confidence"`
 	} `json:"process"`
-	ClosedBy *struct {
-		Side string `json:"side"`
-		PID  *int   `json:"pid"`
+	OpenedBy   *Actor `json:"opened_by"`
+	AcceptedBy *Actor `json:"accepted_by"`
+	ClosedBy   *struct {
+		Side   string  `json:"side"`
+		PID    *int    `json:"pid"`
+		Call   *string `json:"call"`
+		Signal *string `json:"signal"`
 	} `json:"closed_by"`
+	NAT *struct {
+		Local  Address `json:"local"`
+		Remote Address `json:"remote"`
+	} `json:"nat"`
 	Start      string  `json:"start"`
 	End        *string `json:"end"`
 	DurationNS *int64  `json:"duration_ns"`
@@ -94,6 +104,12 @@ type Timeline struct {
 	Findings     []Finding `json:"findings"`
 }
 
+// Actor is a process that did something to a socket.
+type Actor struct {
+	PID  int    `json:"pid"`
+	Comm string `json:"comm"`
+}
+
 // Finding is one of a timeline.
 type Finding struct {
 	Code     string `json:"code"`
@@ -134,6 +150,8 @@ type Entry struct {
 	Also         string   `json:"also"`
 	Retransmit   bool     `json:"retransmit"`
 	Lost         int      `json:"lost"`
+	Source       string   `json:"source"`
+	OneWayNS     *int64   `json:"one_way_ns"`
 }
 
 // Options are a segment's; nil where it has not got one.
