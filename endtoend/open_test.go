@@ -42,7 +42,12 @@ func TestSimultaneousOpen(t *testing.T) {
 			s.close()
 			c.readEOF()
 			e.rest()
-			r := e.finish()
+			rec := e.stop()
+			// Which of several ACKs answers which of several SYN-ACKs, nobody can say.
+			if n := repeated(rec.client, syn, syn|ack) + repeated(rec.client, syn|ack, syn|ack); n > 0 {
+				t.Skipf("needs a machine that answers before a SYN is sent again: %d were", n)
+			}
+			r := e.result(rec)
 			if len(r.client.timelines) != 1 || len(r.server.timelines) != 1 {
 				t.Fatalf("%d and %d timelines, want 1 and 1", len(r.client.timelines), len(r.server.timelines))
 			}
