@@ -13,7 +13,7 @@ type numbering struct {
 	simultaneous bool
 	fins         int // steps of the close so far
 	ofClose      int // how many there will be, 0 where they are not counted
-	acked        bool
+	acked        [timeline.Rx + 1]bool
 	fin          [timeline.Rx + 1]string // the number of a direction's FIN
 }
 
@@ -37,8 +37,8 @@ func (n *numbering) of(e *timeline.Entry) (number string, again bool) {
 	case timeline.StepSYNACK:
 		number = "2/3"
 	case timeline.StepACK:
-		number, again = "3/3", n.acked
-		n.acked = true
+		number, again = "3/3", n.acked[e.Dir]
+		n.acked[e.Dir] = true
 	case timeline.StepFIN:
 		if again {
 			return n.fin[e.Dir], true
