@@ -22,23 +22,38 @@ type ladderWriter struct {
 	lines
 	options Options
 	pairs   pairs
-	draw    func(w *ladderWriter, l *Ladder, t *timeline.Timeline, note string)
-	n       int // drawn so far
+	draw    func(l *Ladder, note string) // adds to lines
+	n       int                          // drawn so far
 }
 
 func newLadderText(o Options) (Writer, error) {
-	return &ladderWriter{lines: lines{out: o.Out}, options: o, draw: (*ladderWriter).text}, nil
+	w := &ladderWriter{lines: lines{out: o.Out}, options: o}
+	w.draw = func(l *Ladder, note string) {
+		if w.n > 0 {
+			w.buf = append(w.buf, '\n')
+		}
+		w.buf = append(append(w.buf, l.Title()...), note+"\n\n"...)
+		for _, line := range l.Lines(&w.options) {
+			w.buf = append(append(w.buf, line...), '\n')
+		}
+	}
+	return w, nil
 }
 
 // Write implements Writer.
 func (w *ladderWriter) Write(u *timeline.Update) error {
+	w.take(u)
+	return w.flushEnough()
+}
+
+// take draws what an update completes.
+func (w *ladderWriter) take(u *timeline.Update) {
 	switch u.Kind {
 	case timeline.UpdateEnd:
 		w.all(w.pairs.add(u.Timeline))
 	case timeline.UpdateAddendum:
 		w.ladder(pair{t: u.Timeline}, ", after it was told")
 	}
-	return w.flushEnough()
 }
 
 // Advance implements Waiter.
@@ -62,19 +77,8 @@ func (w *ladderWriter) all(ready []pair) {
 }
 
 func (w *ladderWriter) ladder(p pair, note string) {
-	w.draw(w, NewLadder(p.t, p.peer, &w.options), p.t, note)
+	w.draw(NewLadder(p.t, p.peer, &w.options), note)
 	w.n++
-}
-
-// text draws with lines.
-func (w *ladderWriter) text(l *Ladder, _ *timeline.Timeline, note string) {
-	if w.n > 0 {
-		w.buf = append(w.buf, '\n')
-	}
-	w.buf = append(append(w.buf, l.Title()...), note+"\n\n"...)
-	for _, line := range l.Lines(&w.options) {
-		w.buf = append(append(w.buf, line...), '\n')
-	}
 }
 
 // Title is "Connection 17, 2026-03-09T03:04:05.006007008Z".

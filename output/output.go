@@ -81,6 +81,10 @@ var Formats = []Format{
 	{"json", "JSON Lines: one object for each connection when it has ended (docs/json.md)", newJSON},
 	{"explain", "each connection as prose, step by step, when it has ended", newExplain},
 	{"ladder", "each connection as textbooks draw it, an end on each side, when it has ended", newLadderText},
+	{"csv", "a line for each connection, with the fields that JSON has, for spreadsheets", newCSV},
+	{"table", "a table of all connections with their sums, when tracing ends", newTable},
+	{"svg", "the same as one picture, when tracing ends", newSVG},
+	{"mermaid", "the same as sequence diagrams for Markdown", newMermaid},
 }
 
 // New makes the writer of the format that bears the name.
