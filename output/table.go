@@ -53,7 +53,7 @@ var tableColumns = []tableColumn{
 	{title: "TX", path: "traffic.tx_bytes", right: true, wide: true},
 	{title: "RX", path: "traffic.rx_bytes", right: true, wide: true},
 	{title: "RTT", path: "traffic.srtt_ns", right: true, wide: true},
-	{title: "FOUND", path: "findings", most: 17},
+	{title: "FOUND", path: "findings", most: 14},
 }
 
 // wideTable is from where on there is room for all columns.
@@ -184,7 +184,11 @@ func (w *tableWriter) Close() error {
 	t.AppendHeader(header)
 	t.AppendRows(w.rows)
 	for line := range strings.Lines(t.Render() + "\n") {
-		w.buf = append(append(w.buf, strings.TrimRight(line, " \n")...), '\n')
+		line = strings.TrimRight(line, " \n")
+		if rule := style.Box.MiddleHorizontal; strings.Trim(line, rule) == "" {
+			line = strings.TrimSuffix(line, rule) // that below the last column's padding
+		}
+		w.buf = append(append(w.buf, line...), '\n')
 	}
 	w.sums()
 	return w.lines.Flush()
