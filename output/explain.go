@@ -46,7 +46,7 @@ func (w *explainWriter) Write(u *timeline.Update) error {
 	t := newTeller(u.Timeline, &w.options)
 	if u.Kind == timeline.UpdateAddendum {
 		w.paragraph(0, fmt.Sprintf("Connection %d, after it was told: %s.", u.Timeline.ID, t.whoAndWhere()))
-		t.ofClose = 0
+		t.numbers.ofClose = 0
 		w.steps(t, false)
 		return w.flushEnough()
 	}
@@ -96,15 +96,6 @@ func (w *explainWriter) between(t *teller) {
 	}
 	w.paragraph(explainDent, s)
 	w.buf = append(w.buf, '\n')
-}
-
-// closes tells whether a step is of the close.
-func closes(e *timeline.Entry) bool {
-	switch {
-	case e.Type == timeline.EntryState:
-		return e.From == events.Established || e.To == events.CloseWait || e.To == events.FinWait1
-	}
-	return e.Step == timeline.StepFIN || e.Step == timeline.StepRST
 }
 
 // arrow marks what is sent and what is received, as the text format does.
@@ -188,15 +179,13 @@ type teller struct {
 	options *Options
 	names   [timeline.Rx + 1]string // whoever sends in a direction
 	letter  [timeline.Rx + 1]string // of its initial sequence number
-	// fins counts the steps of the close so far; ofClose is how many there will be, 0 where they are not counted.
-	fins, ofClose int
-	last          [timeline.Rx + 1]*timeline.Entry // segment with SYN or FIN
-	state         *timeline.Entry
-	acked         bool // the third ACK was told
+	numbers numbering
+	last    [timeline.Rx + 1]*timeline.Entry // segment with SYN or FIN
+	state   *timeline.Entry
 }
 
 func newTeller(t *timeline.Timeline, o *Options) *teller {
-	l := &teller{t: t, options: o}
+	l := &teller{t: t, options: o, numbers: newNumbering(t)}
 	l.names = [...]string{"", "this end", "the other end"}
 	l.letter = [...]string{"", "x", "y"}
 	switch t.Role {
@@ -205,12 +194,6 @@ func newTeller(t *timeline.Timeline, o *Options) *teller {
 	case timeline.RoleServer:
 		l.names = [...]string{"", "the server", "the client"}
 		l.letter = [...]string{"", "y", "x"}
-	}
-	switch t.Teardown.Kind {
-	case timeline.TeardownFourWay:
-		l.ofClose = 4
-	case timeline.TeardownThreeSegment:
-		l.ofClose = 3
 	}
 	return l
 }

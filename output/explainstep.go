@@ -126,36 +126,32 @@ func (l *teller) segment(e *timeline.Entry) string {
 	if e.Step == timeline.StepSYN || e.Step == timeline.StepSYNACK || e.Step == timeline.StepFIN {
 		l.last[e.Dir] = e
 	}
+	number, again := l.numbers.of(e)
 	if e.Retransmit && l.last[e.Dir] == e {
 		return l.again(e, before)
+	}
+	if number != "" {
+		number += " "
 	}
 	simultaneous := l.t.Role == timeline.RoleSimultaneous
 	switch e.Step {
 	case timeline.StepSYN:
-		s := fmt.Sprintf("SYN: %s chose the initial sequence number (ISN) %08x = %s. %s", from, e.Seq, own, offers(&e.Options))
-		if simultaneous {
-			return s
-		}
-		return "1/3 " + s
+		return number + fmt.Sprintf("SYN: %s chose the initial sequence number (ISN) %08x = %s. %s", from, e.Seq, own, offers(&e.Options))
 	case timeline.StepSYNACK:
 		if simultaneous {
 			return fmt.Sprintf("SYN+ACK: %s sends its SYN again, and acknowledges %s.", from, l.acknowledged(e, other))
 		}
-		return fmt.Sprintf("2/3 SYN+ACK: %s chose ISN %08x = %s and acknowledged %s, since a SYN takes one sequence number. %s",
+		return number + fmt.Sprintf("SYN+ACK: %s chose ISN %08x = %s and acknowledged %s, since a SYN takes one sequence number. %s",
 			from, e.Seq, own, l.acknowledged(e, other), offers(&e.Options))
 	case timeline.StepACK:
-		if l.acked {
+		if again {
 			return "ACK again: " + from + " answers a repeated SYN+ACK."
 		}
-		l.acked = true
 		s := fmt.Sprintf("ACK: %s acknowledged %s.", from, l.acknowledged(e, other))
 		if e.Len > 0 {
 			s += " It carries the first " + bytesOf(e.Len) + "."
 		}
-		if simultaneous {
-			return s
-		}
-		return "3/3 " + s
+		return number + s
 	case timeline.StepFIN:
 		s := name(e) + ": "
 		if e.FINACK {
@@ -169,9 +165,9 @@ func (l *teller) segment(e *timeline.Entry) string {
 				s += ", after " + string(human.AppendCount(nil, sent, "byte"))
 			}
 		}
-		return l.counted() + s + "."
+		return number + s + "."
 	case timeline.StepFINACK:
-		return l.counted() + fmt.Sprintf("ACK: %s acknowledged %s, the number after the FIN: that direction is closed.", from, l.acknowledged(e, other))
+		return number + fmt.Sprintf("ACK: %s acknowledged %s, the number after the FIN: that direction is closed.", from, l.acknowledged(e, other))
 	case timeline.StepRST:
 		return name(e) + ": " + l.rst(e, from, to)
 	}
@@ -216,14 +212,6 @@ func (l *teller) again(e, before *timeline.Entry) string {
 		s += ": " + l.names[e.Dir] + " had no answer to it"
 	}
 	return s + "."
-}
-
-// counted is the place of a step of an orderly close: "1/4 ".
-func (l *teller) counted() string {
-	if l.fins++; l.fins > l.ofClose {
-		return ""
-	}
-	return fmt.Sprintf("%d/%d ", l.fins, l.ofClose)
 }
 
 // rst says what an RST comes to, by where the connection is.

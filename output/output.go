@@ -36,6 +36,14 @@ type Options struct {
 	Clock events.Clock
 	// Wide shows all there is, instead of what fits into 80 columns.
 	Wide bool
+	// Width is the screen's, in columns, of formats that fill it; 0: 80.
+	Width int
+	// ASCII draws lines with ASCII characters only.
+	ASCII bool
+	// Color allows escape sequences for colours.
+	Color bool
+	// Absolute shows sequence numbers as on the wire, instead of relative to the initial ones.
+	Absolute bool
 	// Time chooses the text format's columns of time.
 	Time TimeColumn
 	// Zone is that of TimeOfDay; nil is the local one.
@@ -75,6 +83,11 @@ var Formats = []Format{
 	{"text", "a line as each thing happens, and a summary as each connection ends", newText},
 	{"json", "JSON Lines: one object for each connection when it has ended (docs/json.md)", newJSON},
 	{"explain", "each connection as prose, step by step, when it has ended", newExplain},
+	{"ladder", "each connection as textbooks draw it, an end on each side, when it has ended", newLadderText},
+	{"csv", "a line for each connection, with the fields that JSON has, for spreadsheets", newCSV},
+	{"table", "a table of all connections with their sums, when tracing ends", newTable},
+	{"svg", "the same as one picture, when tracing ends", newSVG},
+	{"mermaid", "the same as sequence diagrams for Markdown", newMermaid},
 }
 
 // New makes the writer of the format that bears the name.

@@ -24,7 +24,7 @@ var lingers = map[string]uint64{
 }
 
 // TestRecorded sends what the kernel said in each recorded scenario through the state machine
-// and compares what comes out, as JSON, as text and as prose, with what was found right. The recordings are
+// and compares what comes out, as JSON, as text, as prose and as a ladder, with what was found right. The recordings are
 // made by the tests in endtoend, which compare the same with sharkd: TCPTRACE_RECORD=DIR.
 func TestRecorded(t *testing.T) {
 	recordings, err := filepath.Glob("testdata/*.events")
@@ -34,7 +34,7 @@ func TestRecorded(t *testing.T) {
 	for _, path := range recordings {
 		name := strings.TrimSuffix(filepath.Base(path), ".events")
 		t.Run(name, func(t *testing.T) {
-			for _, format := range []string{"json", "text", "explain"} {
+			for _, format := range []string{"json", "text", "explain", "ladder"} {
 				golden := strings.TrimSuffix(path, ".events") + "." + format
 				got := replay(t, path, format, lingerOf(name))
 				if *update {
@@ -142,7 +142,7 @@ func FuzzAssembler(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stream []byte, cap uint16) {
 		a := timeline.New(timeline.Options{Linger: 1e6, Entries: true, MaxLive: int(cap%64) + 1})
 		var writers []output.Writer
-		for _, format := range []string{"json", "explain"} {
+		for _, format := range []string{"json", "explain", "ladder"} {
 			w, err := output.New(format, output.Options{Out: new(bytes.Buffer)})
 			if err != nil {
 				t.Fatal(err)

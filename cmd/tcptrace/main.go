@@ -46,6 +46,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "tcptrace", version())
 		return exitOK
 	}
+	o.screen = screenOf(stdout, os.Getenv)
 	var matched uint64
 	switch {
 	case o.check:

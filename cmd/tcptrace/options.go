@@ -30,6 +30,8 @@ type options struct {
 
 	format     string
 	wide       bool
+	absolute   bool
+	screen     screen // what stdout shows; the zero value is a file
 	timeColumn output.TimeColumn
 	quiet      bool
 
@@ -118,6 +120,7 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.BoolVarP(&raw.seconds, "timestamp", "t", false, "column of seconds since the first event")
 	f.BoolVarP(&raw.timeOfDay, "time", "T", false, "column of the time of day, HH:MM:SS")
 	f.BoolVarP(&o.wide, "wide", "w", false, "show all there is, in more than 80 columns")
+	f.BoolVar(&o.absolute, "absolute", false, "ladders: sequence numbers as on the wire, not relative to the initial ones")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no start message and no summary; losses are still reported")
 
 	f.Uint64VarP(&o.count, "count", "c", 0, "stop when `N` connections have been written")

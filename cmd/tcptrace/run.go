@@ -143,6 +143,11 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 		Wide:   o.wide,
 		Time:   o.timeColumn,
 		Cgroup: tracer.NewCgroups().Path,
+
+		Width:    o.screen.width,
+		ASCII:    o.screen.ascii,
+		Color:    o.screen.color,
+		Absolute: o.absolute,
 	}
 	if t != nil {
 		reasons := t.DropReasons()
@@ -190,6 +195,9 @@ func (p *pipeline) Quiet(now uint64) error {
 	p.last = max(p.last, now)
 	p.sayLost(now)
 	err := p.write(p.assemble.Advance(now))
+	if w, ok := p.out.(output.Waiter); ok {
+		err = errors.Join(err, w.Advance(now))
+	}
 	return errors.Join(err, p.out.Flush())
 }
 

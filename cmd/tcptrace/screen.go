@@ -1,0 +1,50 @@
+package main
+
+import (
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// screen is what the output is shown on.
+type screen struct {
+	terminal bool
+	width    int // columns, 0: not known
+	ascii    bool
+	color    bool
+}
+
+// screenOf looks at where the output goes and at the environment: the terminal's size, else
+// COLUMNS; UTF-8 where the locale says so and the terminal is not dumb; colours on a
+// terminal without NO_COLOR.
+func screenOf(out io.Writer, getenv func(string) string) screen {
+	s := screen{}
+	if f, ok := out.(*os.File); ok {
+		if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil {
+			s.terminal, s.width = true, int(size.Col)
+		}
+	}
+	if s.width == 0 {
+		if n, err := strconv.Atoi(getenv("COLUMNS")); err == nil && n > 0 {
+			s.width = n
+		}
+	}
+	dumb := getenv("TERM") == "dumb"
+	s.ascii = s.terminal && dumb || !utf8Locale(getenv)
+	s.color = s.terminal && !dumb && getenv("NO_COLOR") == ""
+	return s
+}
+
+// utf8Locale tells whether the locale's characters are UTF-8; C and POSIX are ASCII. One that is not
+// set at all says nothing of what reads the output, and UTF-8 is what most do.
+func utf8Locale(getenv func(string) string) bool {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if v := strings.ToLower(getenv(name)); v != "" {
+			return strings.Contains(v, "utf-8") || strings.Contains(v, "utf8")
+		}
+	}
+	return true
+}
