@@ -102,16 +102,19 @@ static __always_inline bool in_time_wait(const struct flow *f, __u8 old_state)
 /* What only the end shows; f may be NULL. */
 static __always_inline void put_ending(struct event *e, struct sock *sk, const struct flow *f)
 {
+	struct tcp_sock *tp = trusted_tcp_sock(sk);
 	struct counters *c = &e->of.counters;
-	__u32 unread = TCP_READ(sk, rcv_nxt) - TCP_READ(sk, copied_seq);
 
+	if (!tp)
+		return;
+	__u32 unread = READ(tp, rcv_nxt) - READ(tp, copied_seq);
 	if (unread && e->notes & NOTE_FIN_RECEIVED)
 		unread--; /* the FIN */
 	if ((__s32)unread > 0)
 		c->unread = unread;
 	c->linger_0 = READ(sk, __sk_common.skc_flags) & (1UL << SOCK_LINGER) &&
 		      !READ(sk, sk_lingertime);
-	c->dsacks = TCP_READ(sk, dsack_dups);
+	c->dsacks = READ(tp, dsack_dups);
 	if (!f)
 		return;
 	c->flow_known = 1;
