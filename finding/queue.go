@@ -101,7 +101,7 @@ func (f *Finder) negotiated() {
 		f.add("ecn-refused", "The SYN asked for ECN, the SYN-ACK did not grant it.")
 	}
 	local, remote := h.LocalOptions.Value.Present, h.RemoteOptions.Value.Present
-	if local.Has(multipath) != remote.Has(multipath) {
+	if h.LocalOptions.Known && h.RemoteOptions.Known && local.Has(multipath) != remote.Has(multipath) {
 		who := "This end"
 		if remote.Has(multipath) {
 			who = f.t.Remote.String()
