@@ -14,18 +14,22 @@ import (
 // server is a connection that came in, up to its SYN-ACK.
 func server(syns, synacks int) *connection {
 	c := client()
-	c.t.Role, c.t.State = timeline.RoleServer, events.SynRecv
+	c.t.Role = timeline.RoleServer
 	c.t.Local, c.t.Remote = c.t.Remote, c.t.Local
 	for i := range syns {
-		c.segment(rx, syn, timeline.StepSYN, 0, 0)
-		c.t.Entries[i].Retransmit = i > 0
+		c.segment(rx, syn, timeline.StepSYN, 0, 0).last().Retransmit = i > 0
 	}
+	c.t.State = events.Listen
 	for i := range synacks {
-		c.segment(tx, synACK, timeline.StepSYNACK, 0, 1)
-		c.t.Entries[syns+i].Retransmit = i > 0
+		if i == 0 {
+			c.to(events.SynRecv)
+		}
+		c.segment(tx, synACK, timeline.StepSYNACK, 0, 1).last().Retransmit = i > 0
 	}
 	return c
 }
+
+func (c *connection) last() *timeline.Entry { return &c.t.Entries[len(c.t.Entries)-1] }
 
 // is checks the codes, and that words are in the text of the first finding.
 func (c *connection) is(t *testing.T, want, words string) {
@@ -68,7 +72,7 @@ func TestFullQueues(t *testing.T) {
 	queue(server(2, 1), 1, 2).is(t, "syn-retransmitted", "")
 	// The answer was lost, not the SYN.
 	late := queue(server(1, 1), 2, 2).segment(rx, syn, timeline.StepSYN, 0, 0)
-	late.t.Entries[2].Retransmit = true
+	late.last().Retransmit = true
 	late.is(t, "syn-retransmitted", "")
 }
 
