@@ -23,9 +23,12 @@ var conditions = map[string]condition{
 // knownConditions are the words that --fail-if knows.
 const knownConditions = "failed, reset, retransmits, handshake>TIME, state=STATE, finding=CODE, joined by |"
 
-// failed: the handshake came to nothing.
+// failed: the handshake came to nothing; or it is half-open, though a part was sent again.
 func failed(t *timeline.Timeline) bool {
-	switch t.Handshake.Outcome {
+	h := &t.Handshake
+	switch h.Outcome {
+	case timeline.OutcomeInProgress:
+		return h.SYNRetransmits+h.SYNACKRetransmits > 0
 	case timeline.OutcomeRefused, timeline.OutcomeTimedOut, timeline.OutcomeReset, timeline.OutcomeUnreachable, timeline.OutcomeAborted:
 		return true
 	}
