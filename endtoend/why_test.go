@@ -158,6 +158,10 @@ func TestResetReasons(t *testing.T) {
 				equal(t, "by", reset.By, "local")
 				equal(t, "reason", word(reset.Reason), want)
 				equal(t, "inferred", reset.Inferred, inferred)
+				other := timelineOf(t, out, map[string]string{"client": "server", "server": "client"}[sc.role], clientPort)
+				if r := other.Teardown.Reset; r != nil && !inferred {
+					equal(t, "reason at the other end", word(r.Reason), want)
+				}
 			})
 		}
 	}

@@ -51,6 +51,23 @@ func TestResetReason(t *testing.T) {
 	equal(t, "unread", tl.Teardown.Unread, 5)
 }
 
+// TestPeerKnowsTheReason: where both ends are on this host.
+func TestPeerKnowsTheReason(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+	// The same SYN, as its sender sees it: the other way round, on the same host.
+	r := gen.BPFEvent{Kind: uint8(events.KindTransmit), Sock: 9}
+	copy(r.Of.Segment.TcpHeader[4:], []byte{byte(x >> 24), byte(x >> 16), byte(x >> 8), byte(x)})
+	r.Of.Segment.TcpHeader[12], r.Of.Segment.TcpHeader[13] = 5<<4, byte(events.SYN)
+	s.sendFromPeer(r)
+	s.rst(events.RST|events.ACK, 1)
+	s.take(s.a.Finish(s.now))
+	equal(t, "timelines", len(s.ended), 2)
+	for _, tl := range s.ended {
+		equal(t, "reason", tl.Teardown.ResetReason, 1)
+	}
+}
+
 // TestResetReasonOfNobody: no timeline, no trace; and one that came from the other end has none.
 func TestResetReasonOfNobody(t *testing.T) {
 	s := newStory(t, timeline.Options{})
