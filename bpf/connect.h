@@ -55,12 +55,12 @@ static __always_inline int connect_returned(struct sock *sk, const void *address
 }
 
 /*
- * A return probe sees no arguments: they are kept from tcp_v4_pre_connect() and its like, which
- * are called just before.
+ * A return probe sees no arguments: they are kept from inet_stream_connect(), which is connect()
+ * for both families.
  */
-static __always_inline int connect_begins(struct sock *sk, const void *address)
+static __always_inline int connect_begins(struct socket *socket, const void *address)
 {
-	struct call c = {(__u64)sk, (__u64)address};
+	struct call c = {(__u64)READ(socket, sk), (__u64)address};
 	__u64 task = bpf_get_current_pid_tgid();
 
 	bpf_map_update_elem(&connects, &task, &c, BPF_ANY);

@@ -34,6 +34,10 @@ static __always_inline int requested(struct sock *listener, struct sk_buff *skb)
 	struct owner *o = bpf_map_lookup_elem(&owners, &key);
 	if (filter_pid && !(o && o->wanted))
 		return 0;
+	/* The listener is here: so is what waits for a sign of that. */
+	struct flow *f = bpf_map_lookup_elem(&flows, &s.tuple);
+	if (f && !(f->bits & FLOW_LOCAL))
+		confirm(f, &s.tuple, true);
 	struct event *e = begin(KIND_OVERFLOW, &s.tuple, s.family, 0, bpf_ktime_get_boot_ns());
 	if (!e)
 		return 0;

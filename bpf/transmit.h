@@ -17,8 +17,6 @@
 struct sender {
 	struct sock *sk;  /* full TCP socket or NULL */
 	__u64 listener;	  /* of the request sock that sends a SYN-ACK */
-	__u32 queue_len;  /* its accept queue */
-	__u32 queue_max;
 	bool established;
 	bool looked_at; /* whose call it is that sends this is to be seen, even if it is plain data */
 };
@@ -31,12 +29,7 @@ static __always_inline bool sender_of(struct sk_buff *skb, struct sender *by)
 		return true; /* a SYN cookie, or an IPv6 reset */
 	__u8 state = READ(sk, __sk_common.skc_state);
 	if (state == TCP_NEW_SYN_RECV) {
-		struct sock *listener = READ(sk, __sk_common.skc_listener);
-
-		by->listener = (__u64)listener;
-		/* A pointer out of a union is not trusted: it is copied from. */
-		by->queue_len = BPF_CORE_READ(listener, sk_ack_backlog);
-		by->queue_max = BPF_CORE_READ(listener, sk_max_ack_backlog) + 1;
+		by->listener = (__u64)READ(sk, __sk_common.skc_listener);
 		return true;
 	}
 	if (state == TCP_TIME_WAIT)
@@ -83,6 +76,15 @@ static __always_inline bool surely_data(struct sender *by, const struct sk_buff 
 	__u64 sent = TCP_READ(by->sk, bytes_sent);
 	by->looked_at = (sent & (LOOK_BYTES - 1)) < len;
 	return sent > len && !by->looked_at;
+}
+
+static __always_inline void put_accept_queue(struct event *e, struct sock *listener)
+{
+	__u32 len = BPF_CORE_READ(listener, sk_ack_backlog);
+	__u32 max = BPF_CORE_READ(listener, sk_max_ack_backlog);
+
+	e->of.segment.queue_len = len > 0xffff ? 0xffff : len;
+	e->of.segment.queue_max = max > 0xfffe ? 0xffff : max + 1;
 }
 
 /* TCP of this host sends the segment s, which is in skb; its tuple is complete. */
@@ -143,8 +145,7 @@ static __always_inline int transmit(struct sk_buff *skb, const struct sender *by
 		f->reset_reason = 0;
 	}
 	if (by->listener) {
-		e->of.segment.queue_len = by->queue_len > 0xffff ? 0xffff : by->queue_len;
-		e->of.segment.queue_max = by->queue_max > 0xffff ? 0xffff : by->queue_max;
+		put_accept_queue(e, (struct sock *)by->listener);
 		/* The child is to come, and may never: until then it is the listener's. */
 		struct owner *o = bpf_map_lookup_elem(&owners, &by->listener);
 

@@ -29,7 +29,9 @@ func (f *Finder) resets() {
 		return
 	}
 	why := f.inferredReason()
-	if r := t.Teardown.ResetReason; r != 0 && rst.Dir == tx {
+	if r := t.Teardown.ResetReason; r != 0 && rst.Dir == rx {
+		why = f.resetReason() + ", in the word of its kernel, which is this one"
+	} else if r != 0 {
 		why = f.saidReason(why)
 	}
 	if rst.Dir == tx {

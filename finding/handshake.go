@@ -216,6 +216,7 @@ func (f *Finder) dropsLeft(explained int) {
 // negotiation compares what each side offered.
 func (f *Finder) negotiation() {
 	h := &f.t.Handshake
+	f.negotiated()
 	if h.RemoteSent.Known && h.RemoteOptions.Known {
 		sent, came := h.RemoteSent.Value, h.RemoteOptions.Value
 		if gone := optionNames(sent.Present &^ came.Present); gone != "" {
@@ -228,7 +229,6 @@ func (f *Finder) negotiation() {
 	if !h.LocalOptions.Known || !h.RemoteOptions.Known {
 		return
 	}
-	f.negotiated()
 	const optional = events.OptionWScale | events.OptionSACKPermitted | events.OptionTimestamps
 	local, remote := h.LocalOptions.Value.Present, h.RemoteOptions.Value.Present
 	// Who answers offers only what the SYN offered: where one is missing it was the asking side's

@@ -18,7 +18,7 @@ func (f *Finder) overflow() {
 		if q.Waiting > q.Backlog {
 			f.add("accept-queue-full", "%s came when the accept queue %s, was full: %d connections waited for accept(), its backlog is %d.%s",
 				count(uint64(h.Overflows), "SYN"), of, q.Waiting, q.Backlog, f.unansweredSYN())
-		} else {
+		} else if h.Kind == timeline.HandshakeSYNCookie || s.synack[tx].n == 0 || s.syn[rx].repeats > 0 {
 			f.add("syn-queue-full", "%s came when the SYN queue %s, was full: %d connections were half-open, with a backlog of %d and net.ipv4.tcp_max_syn_backlog at %d.%s",
 				count(uint64(h.Overflows), "SYN"), of, q.HalfOpen, q.Backlog, q.MaxHalfOpen, f.unansweredSYN())
 		}
@@ -101,7 +101,7 @@ func (f *Finder) negotiated() {
 		f.add("ecn-refused", "The SYN asked for ECN, the SYN-ACK did not grant it.")
 	}
 	local, remote := h.LocalOptions.Value.Present, h.RemoteOptions.Value.Present
-	if local.Has(multipath) != remote.Has(multipath) {
+	if h.LocalOptions.Known && h.RemoteOptions.Known && local.Has(multipath) != remote.Has(multipath) {
 		who := "This end"
 		if remote.Has(multipath) {
 			who = f.t.Remote.String()

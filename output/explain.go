@@ -204,6 +204,9 @@ func (l *teller) whoAndWhere() string {
 	if p := &l.t.Process; p.Source != events.SourceUnknown {
 		who = fmt.Sprintf("%s (pid %d), %s,", p.Comm, p.PID, who)
 	}
+	if l.t.Local.Port() == 0 { // none was chosen
+		return strings.TrimSuffix(who, ",") + ", with " + l.names[timeline.Rx] + " at " + l.t.Remote.String()
+	}
 	return who + " at " + l.t.Local.String() + ", with " + l.names[timeline.Rx] + " at " + l.t.Remote.String()
 }
 

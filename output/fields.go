@@ -269,7 +269,7 @@ var endFields = []Field{
 		present: func(s *Source) bool { return s.Timeline.Teardown.ResetBy != timeline.SideUnknown }},
 	{Path: "teardown.reset.by", Kind: Word, Doc: "`local` or `remote`",
 		value: func(b []byte, s *Source) []byte { return appendSide(b, s.Timeline.Teardown.ResetBy) }},
-	{Path: "teardown.reset.reason", Kind: Text, Optional: true, Doc: "why this host sent it: the kernel's word (`enum sk_rst_reason`, since 6.10), or that word inferred",
+	{Path: "teardown.reset.reason", Kind: Text, Optional: true, Doc: "why this host, from this end or the other, sent it: the kernel's word (`enum sk_rst_reason`, since 6.10), or that word inferred",
 		value: func(b []byte, s *Source) []byte {
 			return appendResetReason(b, &s.Timeline.Teardown, s.Options)
 		}},

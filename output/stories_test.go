@@ -264,6 +264,13 @@ func stories() []*story {
 		to(events.Close).
 		carried(1256, 77).teardown(timeline.TeardownThreeSegment, timeline.SideRemote, 240*us, 67*us).end()
 
+	s = add(tell("no-route", "0.0.0.0:0", "203.0.113.7:81"))
+	s.t.Role = timeline.RoleClient
+	s.by(90211, "psql", events.SourceConnect).
+		handshake(timeline.HandshakeThreeWay, timeline.OutcomeUnreachable, 0).
+		end()
+	s.t.Handshake.Errno = uint16(syscall.ENETUNREACH)
+
 	s = add(tell("refused", "127.0.0.1:33250", "127.0.0.1:81"))
 	s.t.Role = timeline.RoleClient
 	s.by(90211, "psql", events.SourceConnect).

@@ -81,7 +81,7 @@ func dropped(way string, of func(*timeline.Traffic) *timeline.Dropped) Field {
 		}}
 }
 
-// appendResetReason appends the kernel's word for why this host sent an RST, or its number where
+// appendResetReason appends the kernel's word for why this host, from either end, sent an RST, or its number where
 // that has no name; where the kernel does not say, the word that it would have had.
 func appendResetReason(b []byte, d *timeline.Teardown, o *Options) []byte {
 	if d.ResetReason == 0 {

@@ -140,8 +140,8 @@ type Teardown struct {
 	FINRetransmits uint32
 	// ResetBy is who sent the first RST; SideUnknown where there was none.
 	ResetBy Side
-	// ResetReason is why this host sent it, of the running kernel's enum sk_rst_reason; 0 where
-	// it does not say.
+	// ResetReason is why this host sent it, from this end or the other, of the running kernel's enum
+	// sk_rst_reason; 0 where it does not say.
 	ResetReason uint32
 	// ResetCause is the same, inferred.
 	ResetCause ResetCause

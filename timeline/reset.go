@@ -34,14 +34,18 @@ func (c ResetCause) String() string { return name(resetCauseNames, c) }
 // resetReason takes the kernel's word for an RST that has just been sent.
 func (a *Assembler) resetReason(e *events.Event) {
 	if t := a.find(e); t != nil && t.Teardown.ResetBy != SideRemote {
-		t.Teardown.explain(e.ResetReason())
+		t.resetFor(e.ResetReason())
 	}
 }
 
-// explain keeps the reason of the first RST.
-func (d *Teardown) explain(reason uint32) {
-	if d.ResetReason == 0 {
-		d.ResetReason = reason
+// resetFor keeps why this end sent its first RST; the other end, where that is on this host, is told.
+func (t *Timeline) resetFor(reason uint32) {
+	if reason == 0 || t.Teardown.ResetReason != 0 {
+		return
+	}
+	t.Teardown.ResetReason = reason
+	if p := t.track.peer; p != nil && p.ID == t.PeerID && p.Teardown.ResetReason == 0 && p.Teardown.ResetBy != SideLocal {
+		p.Teardown.ResetReason = reason
 	}
 }
 

@@ -173,7 +173,7 @@ func (a *Assembler) react(t *Timeline, entry *Entry, e *events.Event) {
 	case StepRST:
 		a.resetSeen(t, entry.Dir, now)
 		if entry.Dir == Tx && t.Teardown.ResetBy == SideLocal {
-			t.Teardown.explain(e.ResetReason())
+			t.resetFor(e.ResetReason())
 		}
 	case StepFIN:
 		if entry.Dir == Rx && t.track.orphanFinWait2 {

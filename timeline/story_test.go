@@ -46,12 +46,22 @@ func (s *story) take(updates []timeline.Update) {
 	}
 }
 
+var serverAddr, clientAddr = netip.MustParseAddr("::ffff:192.0.2.2").As16(), netip.MustParseAddr("::ffff:192.0.2.1").As16()
+
 func (s *story) send(r gen.BPFEvent) {
+	s.sendOf(r, gen.BPFTuple{LocalAddr: serverAddr, RemoteAddr: clientAddr, LocalPort: 80, RemotePort: s.port, Netns: 1})
+}
+
+// sendFromPeer is an event of the client's end, on this host too.
+func (s *story) sendFromPeer(r gen.BPFEvent) {
+	s.sendOf(r, gen.BPFTuple{LocalAddr: clientAddr, RemoteAddr: serverAddr, LocalPort: s.port, RemotePort: 80, Netns: 1})
+}
+
+func (s *story) sendOf(r gen.BPFEvent, tuple gen.BPFTuple) {
 	s.now += 1000
 	r.TimeNs = s.now
 	r.Family = 4
-	local, remote := netip.MustParseAddr("::ffff:192.0.2.2").As16(), netip.MustParseAddr("::ffff:192.0.2.1").As16()
-	r.Tuple = gen.BPFTuple{LocalAddr: local, RemoteAddr: remote, LocalPort: 80, RemotePort: s.port, Netns: 1}
+	r.Tuple = tuple
 	e := events.View(unsafe.Slice((*byte)(unsafe.Pointer(&r)), events.Size))
 	if e == nil {
 		s.t.Fatal("not an event")

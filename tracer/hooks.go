@@ -59,7 +59,7 @@ type program struct {
 
 // ipv6Symbols are of IPv6 alone: a kernel without IPv6 lacks them, and misses nothing.
 var ipv6Symbols = map[string]bool{"ip6_xmit": true, "tcp_v6_rcv": true, "tcp_v6_err": true,
-	"tcp_v6_connect": true, "tcp_v6_pre_connect": true}
+	"tcp_v6_connect": true}
 
 // hooks are all there are, in the order in which they attach: what ends a
 // story before what begins it, so that none is begun that cannot be ended.
@@ -100,8 +100,7 @@ var hooks = []hook{
 				{Fexit, "tcp_v6_connect", gen.BPFProgOnTcpV6Connect},
 			},
 			{
-				{Kprobe, "tcp_v4_pre_connect", gen.CopyingProgKprobeTcpV4PreConnect},
-				{Kprobe, "tcp_v6_pre_connect", gen.CopyingProgKprobeTcpV6PreConnect},
+				{Kprobe, "inet_stream_connect", gen.CopyingProgKprobeInetStreamConnect},
 				{Kretprobe, "tcp_v4_connect", gen.CopyingProgKretprobeTcpV4Connect},
 				{Kretprobe, "tcp_v6_connect", gen.CopyingProgKretprobeTcpV6Connect},
 			},
@@ -109,7 +108,7 @@ var hooks = []hook{
 	},
 	{
 		fact:    "TIME_WAIT's end",
-		absence: "TIME_WAIT is taken to last 60 s, unless a reuse or a reset ends it",
+		absence: "TIME_WAIT, and an orphan's FIN_WAIT2, are taken to last 60 s, unless a segment ends them",
 		ways: []way{{
 			{Fentry, "inet_twsk_kill", gen.BPFProgOnInetTwskKill},
 			{Kprobe, "inet_twsk_kill", gen.CopyingProgKprobeInetTwskKill},

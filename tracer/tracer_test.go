@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -278,7 +279,7 @@ func TestDropReasons(t *testing.T) {
 		}
 		got := ignored[number/64]>>(number%64)&1 == 1
 		switch name {
-		case "NETFILTER_DROP", "IP_RPFILTER", "QDISC_DROP", "NEIGH_FAILED", "TCP_CSUM", "SOCKET_BACKLOG":
+		case "NETFILTER_DROP", "IP_RPFILTER", "QDISC_DROP", "NEIGH_FAILED", "TCP_CSUM", "SOCKET_BACKLOG", "TCP_LISTEN_OVERFLOW":
 			if got {
 				t.Errorf("%s is ignored", name)
 			}
@@ -286,6 +287,24 @@ func TestDropReasons(t *testing.T) {
 			if !got {
 				t.Errorf("%s is no drop, but told as one", name)
 			}
+		}
+	}
+}
+
+// TestResetReasons: as TestDropReasons, of what both kinds of RST are told to be for.
+func TestResetReasons(t *testing.T) {
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		t.Skipf("no BTF of the running kernel: %v", err)
+	}
+	names := (&Tracer{kernel: kernel}).ResetReasons()
+	if names == nil {
+		t.Skip("this kernel has no enum sk_rst_reason (before 6.10)")
+	}
+	all := slices.Collect(maps.Values(names))
+	for _, want := range []string{"NO_SOCKET", "TCP_ABORT_ON_CLOSE", "TCP_ABORT_ON_DATA"} {
+		if !slices.Contains(all, want) {
+			t.Errorf("%s is not among %v", want, all)
 		}
 	}
 }

@@ -23,8 +23,14 @@ var conditions = map[string]condition{
 // knownConditions are the words that --fail-if knows.
 const knownConditions = "failed, reset, retransmits, handshake>TIME, state=STATE, finding=CODE, joined by |"
 
-// failed: the handshake came to nothing.
-func failed(t *timeline.Timeline) bool { return t.Handshake.Outcome.Failed() }
+// failed: the handshake came to nothing; or it is half-open, though a part was sent again.
+func failed(t *timeline.Timeline) bool {
+	h := &t.Handshake
+	if h.Outcome == timeline.OutcomeInProgress {
+		return h.SYNRetransmits+h.SYNACKRetransmits > 0
+	}
+	return h.Outcome.Failed()
+}
 
 // wasReset: an RST ended it, in the handshake or after; one that refused it is a failure only.
 func wasReset(t *timeline.Timeline) bool {

@@ -107,7 +107,7 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.StringSliceVarP(&raw.netns, "netns", "N", nil, "only in this network `NAMESPACE`: inode number, or path such as /run/netns/blue")
 	f.StringVar(&raw.segments, "segments", "control", "`WHICH` segments to show: control (of handshake and teardown) or all")
 
-	f.BoolVar(&raw.failed, "failed", false, "only connections that were never established")
+	f.BoolVar(&raw.failed, "failed", false, "only connections that were never established, and half-open ones that sent a part again")
 	f.BoolVar(&raw.reset, "reset", false, "only those that an RST ended; of --failed, --reset, --retransmits any will do")
 	f.BoolVar(&raw.retransmits, "retransmits", false, "only those with segments that were sent again")
 	f.StringSliceVar(&raw.states, "state", nil, "only those whose last state is one of these `STATES`: CLOSE_WAIT,FIN_WAIT2")
