@@ -135,9 +135,11 @@ static __always_inline int snapshot(struct task_struct *task, struct file *file,
 			return 0;
 		return tell_earlier(sk, &t, family, state, &o, NOTE_LAST);
 	}
+	if (!o.wanted && !(f && f->bits & FLOW_WANTED))
+		return 0;
 	if (!f)
 		f = make_flow(&t);
-	if (!f || (!o.wanted && !(f->bits & FLOW_WANTED)))
+	if (!f)
 		return 0;
 	if (f->bits & FLOW_SNAPSHOT) {
 		if (f->bits & FLOW_OWNED && f->user == o.pid)

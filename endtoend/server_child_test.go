@@ -44,9 +44,11 @@ func runMode(mode string) error {
 			return <-errs
 		})
 	case "forked": // accepts, and leaves the work to a child for each connection
-		return listening(false, func(fd int) error { return handEach(fd, 0) })
+		return listening(false, func(fd int) error { return handEach(fd, 0, "work") })
 	case "handed-on": // the same after it has itself read from it
-		return listening(false, func(fd int) error { return handEach(fd, 1) })
+		return listening(false, func(fd int) error { return handEach(fd, 1, "work") })
+	case "left-behind": // reads all there is, and leaves the connection to a child that does nothing with it
+		return listening(false, func(fd int) error { return handEach(fd, 64, "idle") })
 	case "pre-fork":
 		return listening(false, func(fd int) error { return spawn("accept", fd, workers) })
 	case "reuseport":
@@ -60,6 +62,11 @@ func runMode(mode string) error {
 		return serveAll(inherited)
 	case "work":
 		return serve(inherited)
+	case "idle":
+		if err := say("served", inherited); err != nil {
+			return err
+		}
+		select {}
 	case "receive":
 		return receiveAll(inherited)
 	}
@@ -163,8 +170,8 @@ func spawn(mode string, fd, n int) error {
 	select {}
 }
 
-// handEach accepts, reads so many bytes, and hands the connection to a child of its own.
-func handEach(fd, reads int) error {
+// handEach accepts, reads so many bytes at most, and hands the connection to a child of its own.
+func handEach(fd, reads int, mode string) error {
 	for {
 		conn, err := acceptOne(fd)
 		if err != nil {
@@ -178,7 +185,7 @@ func handEach(fd, reads int) error {
 				return err
 			}
 		}
-		if err := errors.Join(child("work", conn), unix.Close(conn)); err != nil {
+		if err := errors.Join(child(mode, conn), unix.Close(conn)); err != nil {
 			return err
 		}
 	}

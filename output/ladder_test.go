@@ -231,11 +231,13 @@ func TestCSVIsReadBack(t *testing.T) {
 		t.Fatalf("%d records, want %d", len(records), n)
 	}
 	column := func(name string) int { return slices.Index(records[0], name) }
-	stillOpen := 1 + slices.IndexFunc(stories(), func(s *story) bool { return s.name == "still-open" })
+	of := func(name string) int {
+		return 1 + slices.IndexFunc(stories(), func(s *story) bool { return s.name == name })
+	}
 	for i, want := range map[int]map[string]string{
-		1:                {"process.comm": "curl", "local.port": "40512", "teardown.kind": "four-way", "teardown.reset.by": ""},
-		3:                {"handshake.outcome": "refused", "handshake.errno": "ECONNREFUSED", "teardown.reset.by": "remote"},
-		stillOpen:        {"findings": "close-wait-leak", "process.pid": "", "handshake.local_options.mss": ""},
+		of("client-get"): {"process.comm": "curl", "local.port": "40512", "teardown.kind": "four-way", "teardown.reset.by": ""},
+		of("refused"):    {"handshake.outcome": "refused", "handshake.errno": "ECONNREFUSED", "teardown.reset.by": "remote"},
+		of("still-open"): {"findings": "close-wait-leak", "process.pid": "", "handshake.local_options.mss": ""},
 		len(records) - 1: {"process.comm": "'=cmd|' /C x'!A0"},
 	} {
 		for name, value := range want {

@@ -118,6 +118,9 @@ func (a *Assembler) tellWait(w *timeWait, t *Timeline) {
 		return
 	}
 	w.untold = false
+	if last := &t.Entries[len(t.Entries)-1]; last.Type == EntryState {
+		t.State, t.End = last.To, Some(last.Time)
+	}
 	t.WrittenAt = a.now
 	t.conclude()
 	a.stats.Timelines++

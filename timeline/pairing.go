@@ -74,12 +74,13 @@ func (a *Assembler) meetByTuple(t *Timeline, tuple *events.Tuple) {
 	}
 }
 
-// await has t wait for its other end.
+// await has t wait for its other end, there alone.
 func (a *Assembler) await(t *Timeline, key events.Tuple) {
-	if !t.track.waits {
-		t.track.waits, t.track.meetKey = true, key
-		a.meeting[key] = t
+	if t.track.waits && a.meeting[t.track.meetKey] == t {
+		delete(a.meeting, t.track.meetKey)
 	}
+	t.track.waits, t.track.meetKey = true, key
+	a.meeting[key] = t
 }
 
 func (t *Timeline) link(other *Timeline) {

@@ -221,11 +221,19 @@ func (t *Tracer) try(spec *ebpf.CollectionSpec, p program) (io.Closer, error) {
 	return &placement{loaded, l}, nil
 }
 
+// sleepers is how many processes may wait in a function that a kretprobe is on: KRETPROBE_MAXACTIVE_MAX.
+const sleepers = 4096
+
 func (p program) attach(loaded *ebpf.Program) (io.Closer, error) {
 	switch p.kind {
 	case Kprobe:
 		return closer(link.Kprobe(p.symbol, loaded, nil))
 	case Kretprobe:
+		// accept() may sleep in as many processes at once; the kernel is prepared for as many as it has
+		// processors, unless it is told otherwise. It can be only through tracefs.
+		if l, err := link.Kretprobe(p.symbol, loaded, &link.KprobeOptions{RetprobeMaxActive: sleepers}); err == nil {
+			return l, nil
+		}
 		return closer(link.Kretprobe(p.symbol, loaded, nil))
 	case RawTracepoint:
 		return closer(link.AttachRawTracepoint(link.RawTracepointOptions{Name: p.symbol, Program: loaded}))

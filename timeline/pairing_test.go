@@ -1,0 +1,75 @@
+package timeline_test
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"testing"
+	"unsafe"
+
+	"tcptrace/events"
+	"tcptrace/gen"
+	"tcptrace/timeline"
+)
+
+// syn is a SYN with a timestamp (0 none) as an endpoint sent or received it.
+func (s *story) syn(kind events.Kind, netns uint32, local, remote string, isn, stamp uint32) {
+	s.now += 1000
+	l, r := netip.MustParseAddrPort(local), netip.MustParseAddrPort(remote)
+	e := gen.BPFEvent{Kind: uint8(kind), TimeNs: s.now, Family: 4, Tuple: gen.BPFTuple{
+		LocalAddr: l.Addr().As16(), RemoteAddr: r.Addr().As16(), LocalPort: l.Port(), RemotePort: r.Port(), Netns: netns}}
+	h := e.Of.Segment.TcpHeader[:]
+	binary.BigEndian.PutUint32(h[4:], isn)
+	h[12], h[13] = 5<<4, byte(events.SYN)
+	if stamp != 0 {
+		h[12] = 8 << 4
+		copy(h[20:], []byte{1, 1, 8, 10})
+		binary.BigEndian.PutUint32(h[24:], stamp)
+	}
+	s.take(s.a.Add(events.View(unsafe.Slice((*byte)(unsafe.Pointer(&e)), events.Size))))
+}
+
+func TestPairing(t *testing.T) {
+	const client, server, virtual, masked = "192.0.2.1:40000", "198.51.100.1:8080", "192.0.2.254:9000", "198.51.100.254:5000"
+	for _, c := range []struct {
+		name string
+		// what the server's end takes the client for, the client's end the server
+		clientSeen, serverSeen string
+		isnThere               uint32
+		stamp, stampThere      uint32
+		sent                   int
+		paired, timed          bool
+	}{
+		{"in two namespaces", client, server, 5, 0, 0, 1, true, true},
+		{"translated", masked, virtual, 5, 77, 77, 1, true, true},
+		{"translated, without timestamps", masked, virtual, 5, 0, 0, 1, false, false},
+		{"by the same number, at another time", masked, virtual, 5, 77, 78, 1, false, false},
+		{"of another number", client, server, 6, 77, 77, 1, false, false},
+		{"sent twice, and who knows which came", client, server, 5, 77, 77, 2, true, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStory(t, timeline.Options{})
+			for range c.sent {
+				s.syn(events.KindTransmit, 1, client, c.serverSeen, 5, c.stamp)
+			}
+			s.syn(events.KindReceive, 2, server, c.clientSeen, c.isnThere, c.stampThere)
+			s.take(s.a.Finish(s.now))
+			if len(s.ended) != 2 {
+				t.Fatalf("%d timelines, want 2", len(s.ended))
+			}
+			cl, sv := &s.ended[0], &s.ended[1]
+			equal(t, "client's end is paired", cl.PeerID == sv.ID, c.paired)
+			equal(t, "server's end is paired", sv.PeerID == cl.ID, c.paired)
+			delay := timeline.Maybe[uint64]{}
+			if c.timed {
+				delay = timeline.Some(uint64(1000))
+			}
+			equal(t, "delay", sv.Entries[0].OneWayNS, delay)
+			want := timeline.Maybe[timeline.Translation]{}
+			if c.paired && c.clientSeen != client {
+				want = timeline.Some(timeline.Translation{
+					Local: netip.MustParseAddrPort(c.clientSeen), Remote: netip.MustParseAddrPort(server)})
+			}
+			equal(t, "translation", cl.Translated, want)
+		})
+	}
+}
