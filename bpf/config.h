@@ -36,7 +36,7 @@ const volatile __u32 netns_count;
 const volatile __u32 netns_wanted[NETNS_MAX];
 /* Either side's address must match a prefix in the map addresses. */
 const volatile bool filter_address;
-/* Only sockets of the processes in the map pids. */
+/* Only sockets of wanted processes (process.h). */
 const volatile bool filter_pid;
 /* Reasons of kfree_skb that are no drops, by the running kernel's numbers: a set as above. */
 const volatile __u64 ignored_drops[DROP_REASONS_MAX / 64];
@@ -96,11 +96,6 @@ static __always_inline enum verdict filter(const struct tuple *t, __u8 family)
 		undecided = true;
 	}
 	return undecided ? UNDECIDED : WANTED;
-}
-
-static __always_inline bool wanted_pid(__u32 pid)
-{
-	return !filter_pid || bpf_map_lookup_elem(&pids, &pid);
 }
 
 #endif

@@ -69,3 +69,15 @@ int BPF_PROG(raw_tcp_rcv_space_adjust, struct sock *sk)
 {
 	return tracing ? read_by_current(sk) : 0;
 }
+
+SEC("raw_tp/sched_process_fork")
+int BPF_PROG(raw_sched_process_fork, struct task_struct *parent, struct task_struct *child)
+{
+	return process_forked(parent, child);
+}
+
+SEC("raw_tp/sched_process_free")
+int BPF_PROG(raw_sched_process_free, struct task_struct *task)
+{
+	return task_freed(task);
+}

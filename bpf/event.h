@@ -83,7 +83,9 @@ struct told_segment {
 	__u32 payload_len; /* bytes after the TCP header */
 	__u32 drop_reason; /* DROP: enum skb_drop_reason of the running kernel; 0 where it has none */
 	__u8 tcp_header[TCP_HEADER_MAX]; /* as on the wire, data offset * 4 bytes are valid */
-	__u32 pad;
+	/* Of every kind, where event.pid is: when that process started, in units of 10 ms of
+	 * CLOCK_BOOTTIME. The union's other members end before it. */
+	__u32 process_start;
 };
 
 /* A socket's own counters (struct tcp_sock), of STATE and SNAPSHOT. */
@@ -95,6 +97,10 @@ struct counters {
 	__u32 segments_in;	   /* RFC 4898 SegsIn */
 	__u32 retransmits;	   /* total_retrans */
 	__u32 srtt_us;		   /* microseconds, already divided by 8; 0 unknown */
+	/* Not a counter, but of STATE, OWNER and ACCEPT too: the thread that acted, as the
+	 * initial pid namespace counts; 0 where none did. */
+	__u32 tid;
+	__u32 pad;
 };
 
 struct event {

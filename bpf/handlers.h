@@ -16,3 +16,5 @@
 const enum event_kind *btf_event_kind __attribute__((unused));
 const enum owner_source *btf_owner_source __attribute__((unused));
 const enum event_note *btf_event_note __attribute__((unused));
+/* What an iterator writes, likewise. */
+const struct listed_process *btf_listed_process __attribute__((unused));

@@ -7,6 +7,7 @@
 #include "flow.h"
 #include "kernel.h"
 #include "maps.h"
+#include "process.h"
 #include "record.h"
 #include "sock.h"
 
@@ -38,12 +39,16 @@ static __always_inline bool current_process(struct owner *o, __u8 source)
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 
-	o->pid = bpf_get_current_pid_tgid() >> 32;
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+
+	o->pid = pid_tgid >> 32;
+	o->tid = pid_tgid;
+	o->process_start = process_start(leader);
 	o->uid = bpf_get_current_uid_gid();
 	o->cgroup_id = bpf_get_current_cgroup_id();
 	bpf_core_read(&o->comm, sizeof(o->comm), &leader->comm);
 	o->source = source;
-	o->wanted = wanted_pid(o->pid);
+	o->wanted = wanted_process(task, o);
 	return !(BPF_CORE_READ(task, flags) & PF_KTHREAD);
 }
 
@@ -80,7 +85,7 @@ static __always_inline void used_by_current(struct sock *sk, struct flow *f, con
 	struct event *e = begin(KIND_OWNER, t, family, (__u64)sk, bpf_ktime_get_boot_ns());
 	if (!e)
 		return;
-	put_owner(e, &o);
+	put_actor(e, &o);
 	submit(e);
 }
 

@@ -23,7 +23,8 @@ static __always_inline void task_owner(struct task_struct *task, struct owner *o
 	o->cgroup_id = READ(task, cgroups, dfl_cgrp, kn, id);
 	bpf_core_read(&o->comm, sizeof(o->comm), &leader->comm);
 	o->source = OWNER_SNAPSHOT;
-	o->wanted = wanted_pid(o->pid);
+	o->process_start = process_start(leader);
+	o->wanted = wanted_process(task, o);
 }
 
 /* A listening socket may be held by several processes; one is told, and the filter may want another. */

@@ -27,7 +27,7 @@ static __always_inline void emit_connect(struct sock *sk, const struct tuple *t,
 
 	if (!e)
 		return;
-	put_owner(e, by);
+	put_actor(e, by);
 	e->notes |= NOTE_BY_PROCESS;
 	submit(e);
 }
@@ -168,7 +168,7 @@ static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state
 	e->error = READ(sk, sk_err);
 	put_counters(e, sk);
 	if (acted) {
-		put_owner(e, &current);
+		put_actor(e, &current);
 		e->notes |= NOTE_BY_PROCESS;
 	}
 	submit(e);

@@ -17,11 +17,14 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	CopyingMapAddresses               = "addresses"
+	CopyingMapCgroups                 = "cgroups"
+	CopyingMapComms                   = "comms"
 	CopyingMapFlows                   = "flows"
 	CopyingMapLost                    = "lost"
 	CopyingMapOwners                  = "owners"
 	CopyingMapPids                    = "pids"
 	CopyingMapRing                    = "ring"
+	CopyingMapUids                    = "uids"
 	CopyingProgKprobeInetTwskKill     = "kprobe_inet_twsk_kill"
 	CopyingProgKprobeIp6Xmit          = "kprobe_ip6_xmit"
 	CopyingProgKprobeIpLocalOut       = "kprobe_ip_local_out"
@@ -31,16 +34,23 @@ const (
 	CopyingProgRawInetSockSetState    = "raw_inet_sock_set_state"
 	CopyingProgRawNetDevQueue         = "raw_net_dev_queue"
 	CopyingProgRawNetifReceiveSkb     = "raw_netif_receive_skb"
+	CopyingProgRawSchedProcessFork    = "raw_sched_process_fork"
+	CopyingProgRawSchedProcessFree    = "raw_sched_process_free"
 	CopyingProgRawTcpRcvSpaceAdjust   = "raw_tcp_rcv_space_adjust"
 	CopyingVarAllSegments             = "all_segments"
 	CopyingVarBtfEventKind            = "btf_event_kind"
 	CopyingVarBtfEventNote            = "btf_event_note"
+	CopyingVarBtfListedProcess        = "btf_listed_process"
 	CopyingVarBtfOwnerSource          = "btf_owner_source"
 	CopyingVarFilterAddress           = "filter_address"
+	CopyingVarFilterCgroups           = "filter_cgroups"
+	CopyingVarFilterComms             = "filter_comms"
 	CopyingVarFilterLocalPort         = "filter_local_port"
 	CopyingVarFilterPid               = "filter_pid"
+	CopyingVarFilterPids              = "filter_pids"
 	CopyingVarFilterPort              = "filter_port"
 	CopyingVarFilterRemotePort        = "filter_remote_port"
+	CopyingVarFilterUids              = "filter_uids"
 	CopyingVarFinalSnapshot           = "final_snapshot"
 	CopyingVarIgnoredDrops            = "ignored_drops"
 	CopyingVarLocalPorts              = "local_ports"
@@ -48,9 +58,11 @@ const (
 	CopyingVarNetnsCount              = "netns_count"
 	CopyingVarNetnsWanted             = "netns_wanted"
 	CopyingVarOnlyFamily              = "only_family"
+	CopyingVarPidNamespace            = "pid_namespace"
 	CopyingVarPorts                   = "ports"
 	CopyingVarRemotePorts             = "remote_ports"
 	CopyingVarTracing                 = "tracing"
+	CopyingVarUnfollowedProcesses     = "unfollowed_processes"
 	CopyingVarUnreadableSegments      = "unreadable_segments"
 	CopyingVarWakeupBytes             = "wakeup_bytes"
 )
@@ -106,6 +118,8 @@ type CopyingProgramSpecs struct {
 	RawInetSockSetState    *ebpf.ProgramSpec `ebpf:"raw_inet_sock_set_state"`
 	RawNetDevQueue         *ebpf.ProgramSpec `ebpf:"raw_net_dev_queue"`
 	RawNetifReceiveSkb     *ebpf.ProgramSpec `ebpf:"raw_netif_receive_skb"`
+	RawSchedProcessFork    *ebpf.ProgramSpec `ebpf:"raw_sched_process_fork"`
+	RawSchedProcessFree    *ebpf.ProgramSpec `ebpf:"raw_sched_process_free"`
 	RawTcpRcvSpaceAdjust   *ebpf.ProgramSpec `ebpf:"raw_tcp_rcv_space_adjust"`
 }
 
@@ -114,38 +128,48 @@ type CopyingProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type CopyingMapSpecs struct {
 	Addresses *ebpf.MapSpec `ebpf:"addresses"`
+	Cgroups   *ebpf.MapSpec `ebpf:"cgroups"`
+	Comms     *ebpf.MapSpec `ebpf:"comms"`
 	Flows     *ebpf.MapSpec `ebpf:"flows"`
 	Lost      *ebpf.MapSpec `ebpf:"lost"`
 	Owners    *ebpf.MapSpec `ebpf:"owners"`
 	Pids      *ebpf.MapSpec `ebpf:"pids"`
 	Ring      *ebpf.MapSpec `ebpf:"ring"`
+	Uids      *ebpf.MapSpec `ebpf:"uids"`
 }
 
 // CopyingVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type CopyingVariableSpecs struct {
-	AllSegments        *ebpf.VariableSpec `ebpf:"all_segments"`
-	BtfEventKind       *ebpf.VariableSpec `ebpf:"btf_event_kind"`
-	BtfEventNote       *ebpf.VariableSpec `ebpf:"btf_event_note"`
-	BtfOwnerSource     *ebpf.VariableSpec `ebpf:"btf_owner_source"`
-	FilterAddress      *ebpf.VariableSpec `ebpf:"filter_address"`
-	FilterLocalPort    *ebpf.VariableSpec `ebpf:"filter_local_port"`
-	FilterPid          *ebpf.VariableSpec `ebpf:"filter_pid"`
-	FilterPort         *ebpf.VariableSpec `ebpf:"filter_port"`
-	FilterRemotePort   *ebpf.VariableSpec `ebpf:"filter_remote_port"`
-	FinalSnapshot      *ebpf.VariableSpec `ebpf:"final_snapshot"`
-	IgnoredDrops       *ebpf.VariableSpec `ebpf:"ignored_drops"`
-	LocalPorts         *ebpf.VariableSpec `ebpf:"local_ports"`
-	LostRecords        *ebpf.VariableSpec `ebpf:"lost_records"`
-	NetnsCount         *ebpf.VariableSpec `ebpf:"netns_count"`
-	NetnsWanted        *ebpf.VariableSpec `ebpf:"netns_wanted"`
-	OnlyFamily         *ebpf.VariableSpec `ebpf:"only_family"`
-	Ports              *ebpf.VariableSpec `ebpf:"ports"`
-	RemotePorts        *ebpf.VariableSpec `ebpf:"remote_ports"`
-	Tracing            *ebpf.VariableSpec `ebpf:"tracing"`
-	UnreadableSegments *ebpf.VariableSpec `ebpf:"unreadable_segments"`
-	WakeupBytes        *ebpf.VariableSpec `ebpf:"wakeup_bytes"`
+	AllSegments         *ebpf.VariableSpec `ebpf:"all_segments"`
+	BtfEventKind        *ebpf.VariableSpec `ebpf:"btf_event_kind"`
+	BtfEventNote        *ebpf.VariableSpec `ebpf:"btf_event_note"`
+	BtfListedProcess    *ebpf.VariableSpec `ebpf:"btf_listed_process"`
+	BtfOwnerSource      *ebpf.VariableSpec `ebpf:"btf_owner_source"`
+	FilterAddress       *ebpf.VariableSpec `ebpf:"filter_address"`
+	FilterCgroups       *ebpf.VariableSpec `ebpf:"filter_cgroups"`
+	FilterComms         *ebpf.VariableSpec `ebpf:"filter_comms"`
+	FilterLocalPort     *ebpf.VariableSpec `ebpf:"filter_local_port"`
+	FilterPid           *ebpf.VariableSpec `ebpf:"filter_pid"`
+	FilterPids          *ebpf.VariableSpec `ebpf:"filter_pids"`
+	FilterPort          *ebpf.VariableSpec `ebpf:"filter_port"`
+	FilterRemotePort    *ebpf.VariableSpec `ebpf:"filter_remote_port"`
+	FilterUids          *ebpf.VariableSpec `ebpf:"filter_uids"`
+	FinalSnapshot       *ebpf.VariableSpec `ebpf:"final_snapshot"`
+	IgnoredDrops        *ebpf.VariableSpec `ebpf:"ignored_drops"`
+	LocalPorts          *ebpf.VariableSpec `ebpf:"local_ports"`
+	LostRecords         *ebpf.VariableSpec `ebpf:"lost_records"`
+	NetnsCount          *ebpf.VariableSpec `ebpf:"netns_count"`
+	NetnsWanted         *ebpf.VariableSpec `ebpf:"netns_wanted"`
+	OnlyFamily          *ebpf.VariableSpec `ebpf:"only_family"`
+	PidNamespace        *ebpf.VariableSpec `ebpf:"pid_namespace"`
+	Ports               *ebpf.VariableSpec `ebpf:"ports"`
+	RemotePorts         *ebpf.VariableSpec `ebpf:"remote_ports"`
+	Tracing             *ebpf.VariableSpec `ebpf:"tracing"`
+	UnfollowedProcesses *ebpf.VariableSpec `ebpf:"unfollowed_processes"`
+	UnreadableSegments  *ebpf.VariableSpec `ebpf:"unreadable_segments"`
+	WakeupBytes         *ebpf.VariableSpec `ebpf:"wakeup_bytes"`
 }
 
 // CopyingObjects contains all objects after they have been loaded into the kernel.
@@ -169,21 +193,27 @@ func (o *CopyingObjects) Close() error {
 // It can be passed to LoadCopyingObjects or ebpf.CollectionSpec.LoadAndAssign.
 type CopyingMaps struct {
 	Addresses *ebpf.Map `ebpf:"addresses"`
+	Cgroups   *ebpf.Map `ebpf:"cgroups"`
+	Comms     *ebpf.Map `ebpf:"comms"`
 	Flows     *ebpf.Map `ebpf:"flows"`
 	Lost      *ebpf.Map `ebpf:"lost"`
 	Owners    *ebpf.Map `ebpf:"owners"`
 	Pids      *ebpf.Map `ebpf:"pids"`
 	Ring      *ebpf.Map `ebpf:"ring"`
+	Uids      *ebpf.Map `ebpf:"uids"`
 }
 
 func (m *CopyingMaps) Close() error {
 	return _CopyingClose(
 		m.Addresses,
+		m.Cgroups,
+		m.Comms,
 		m.Flows,
 		m.Lost,
 		m.Owners,
 		m.Pids,
 		m.Ring,
+		m.Uids,
 	)
 }
 
@@ -191,27 +221,34 @@ func (m *CopyingMaps) Close() error {
 //
 // It can be passed to LoadCopyingObjects or ebpf.CollectionSpec.LoadAndAssign.
 type CopyingVariables struct {
-	AllSegments        *ebpf.Variable `ebpf:"all_segments"`
-	BtfEventKind       *ebpf.Variable `ebpf:"btf_event_kind"`
-	BtfEventNote       *ebpf.Variable `ebpf:"btf_event_note"`
-	BtfOwnerSource     *ebpf.Variable `ebpf:"btf_owner_source"`
-	FilterAddress      *ebpf.Variable `ebpf:"filter_address"`
-	FilterLocalPort    *ebpf.Variable `ebpf:"filter_local_port"`
-	FilterPid          *ebpf.Variable `ebpf:"filter_pid"`
-	FilterPort         *ebpf.Variable `ebpf:"filter_port"`
-	FilterRemotePort   *ebpf.Variable `ebpf:"filter_remote_port"`
-	FinalSnapshot      *ebpf.Variable `ebpf:"final_snapshot"`
-	IgnoredDrops       *ebpf.Variable `ebpf:"ignored_drops"`
-	LocalPorts         *ebpf.Variable `ebpf:"local_ports"`
-	LostRecords        *ebpf.Variable `ebpf:"lost_records"`
-	NetnsCount         *ebpf.Variable `ebpf:"netns_count"`
-	NetnsWanted        *ebpf.Variable `ebpf:"netns_wanted"`
-	OnlyFamily         *ebpf.Variable `ebpf:"only_family"`
-	Ports              *ebpf.Variable `ebpf:"ports"`
-	RemotePorts        *ebpf.Variable `ebpf:"remote_ports"`
-	Tracing            *ebpf.Variable `ebpf:"tracing"`
-	UnreadableSegments *ebpf.Variable `ebpf:"unreadable_segments"`
-	WakeupBytes        *ebpf.Variable `ebpf:"wakeup_bytes"`
+	AllSegments         *ebpf.Variable `ebpf:"all_segments"`
+	BtfEventKind        *ebpf.Variable `ebpf:"btf_event_kind"`
+	BtfEventNote        *ebpf.Variable `ebpf:"btf_event_note"`
+	BtfListedProcess    *ebpf.Variable `ebpf:"btf_listed_process"`
+	BtfOwnerSource      *ebpf.Variable `ebpf:"btf_owner_source"`
+	FilterAddress       *ebpf.Variable `ebpf:"filter_address"`
+	FilterCgroups       *ebpf.Variable `ebpf:"filter_cgroups"`
+	FilterComms         *ebpf.Variable `ebpf:"filter_comms"`
+	FilterLocalPort     *ebpf.Variable `ebpf:"filter_local_port"`
+	FilterPid           *ebpf.Variable `ebpf:"filter_pid"`
+	FilterPids          *ebpf.Variable `ebpf:"filter_pids"`
+	FilterPort          *ebpf.Variable `ebpf:"filter_port"`
+	FilterRemotePort    *ebpf.Variable `ebpf:"filter_remote_port"`
+	FilterUids          *ebpf.Variable `ebpf:"filter_uids"`
+	FinalSnapshot       *ebpf.Variable `ebpf:"final_snapshot"`
+	IgnoredDrops        *ebpf.Variable `ebpf:"ignored_drops"`
+	LocalPorts          *ebpf.Variable `ebpf:"local_ports"`
+	LostRecords         *ebpf.Variable `ebpf:"lost_records"`
+	NetnsCount          *ebpf.Variable `ebpf:"netns_count"`
+	NetnsWanted         *ebpf.Variable `ebpf:"netns_wanted"`
+	OnlyFamily          *ebpf.Variable `ebpf:"only_family"`
+	PidNamespace        *ebpf.Variable `ebpf:"pid_namespace"`
+	Ports               *ebpf.Variable `ebpf:"ports"`
+	RemotePorts         *ebpf.Variable `ebpf:"remote_ports"`
+	Tracing             *ebpf.Variable `ebpf:"tracing"`
+	UnfollowedProcesses *ebpf.Variable `ebpf:"unfollowed_processes"`
+	UnreadableSegments  *ebpf.Variable `ebpf:"unreadable_segments"`
+	WakeupBytes         *ebpf.Variable `ebpf:"wakeup_bytes"`
 }
 
 // CopyingPrograms contains all programs after they have been loaded into the kernel.
@@ -227,6 +264,8 @@ type CopyingPrograms struct {
 	RawInetSockSetState    *ebpf.Program `ebpf:"raw_inet_sock_set_state"`
 	RawNetDevQueue         *ebpf.Program `ebpf:"raw_net_dev_queue"`
 	RawNetifReceiveSkb     *ebpf.Program `ebpf:"raw_netif_receive_skb"`
+	RawSchedProcessFork    *ebpf.Program `ebpf:"raw_sched_process_fork"`
+	RawSchedProcessFree    *ebpf.Program `ebpf:"raw_sched_process_free"`
 	RawTcpRcvSpaceAdjust   *ebpf.Program `ebpf:"raw_tcp_rcv_space_adjust"`
 }
 
@@ -241,6 +280,8 @@ func (p *CopyingPrograms) Close() error {
 		p.RawInetSockSetState,
 		p.RawNetDevQueue,
 		p.RawNetifReceiveSkb,
+		p.RawSchedProcessFork,
+		p.RawSchedProcessFree,
 		p.RawTcpRcvSpaceAdjust,
 	)
 }

@@ -73,7 +73,7 @@ type Tracer struct {
 // Open loads the programs, attaches them and begins to trace: from its return on, what
 // happens is in the ring. The error is one of those above, or an *AttachError, where it has such a cause.
 func Open(opts Options) (*Tracer, error) {
-	t, err := prepare(opts, hooks)
+	t, err := prepare(opts, opts.Filter.table(false))
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,15 @@ func prepareSpec(spec *ebpf.CollectionSpec, kernel *btf.Spec, opts Options, tabl
 	if err := opts.Filter.fillMaps(t.collection.Maps); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
+	if err := t.putPIDs(spec, opts.Filter.PIDs); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
 	t.attach(spec, opts.Attach, table)
+	if opts.Filter.FollowForks {
+		if err := t.followEarlier(spec, opts.Filter.PIDs); err != nil {
+			return nil, errors.Join(err, t.Close())
+		}
+	}
 	return t, nil
 }
 

@@ -82,6 +82,8 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // rawFlags are flags whose words are not checked yet.
 type rawFlags struct {
 	pids, ports, localPorts, remotePorts, addresses, netns []string
+	uids, comms, cgroups, containers                       []string
+	follow                                                 bool
 	v4, v6, json, explain, seconds, timeOfDay              bool
 	format, segments, attach, ringSize, failIf             string
 	failed, reset, retransmits                             bool
@@ -96,6 +98,11 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.SetOutput(io.Discard)
 
 	f.StringSliceVarP(&raw.pids, "pid", "p", nil, "only sockets of these processes (`PID`,…)")
+	f.BoolVarP(&raw.follow, "follow-forks", "f", false, "with -p, of their children too, and of theirs")
+	f.StringSliceVarP(&raw.uids, "uid", "u", nil, "only sockets of processes of these users (`USER`: id or name)")
+	f.StringSliceVar(&raw.comms, "comm", nil, "only sockets of processes with this `NAME`, as ps -o comm has it")
+	f.StringSliceVar(&raw.cgroups, "cgroup", nil, "only sockets of processes in this cgroup v2 or below it (`PATH`: /system.slice/nginx.service)")
+	f.StringSliceVar(&raw.containers, "container", nil, "only sockets of processes in the container whose `ID` begins so")
 	f.StringSliceVarP(&raw.ports, "port", "P", nil, "only with these ports on either side (`PORTS`: 80,443,8000-8100)")
 	f.StringSliceVarP(&raw.localPorts, "local-port", "L", nil, "only with these local `PORTS`")
 	f.StringSliceVarP(&raw.remotePorts, "remote-port", "D", nil, "only with these remote `PORTS`")
@@ -199,18 +206,8 @@ func (o *options) checkFilter(raw *rawFlags) (err error) {
 	if t.RemotePorts, err = parsePorts("-D", raw.remotePorts); err != nil {
 		return err
 	}
-	for _, s := range raw.pids {
-		pid, err := strconv.ParseUint(s, 10, 31)
-		if err != nil || pid == 0 {
-			return usagef("-p %s: not a process id (a number from 1)", s)
-		}
-		if _, err := os.Stat("/proc/" + s); errors.Is(err, os.ErrNotExist) {
-			return usagef("-p %s: there is no such process", s)
-		}
-		t.PIDs = append(t.PIDs, uint32(pid))
-	}
-	if len(t.PIDs) > tracer.MaxPIDs {
-		return usagef("-p: %d processes, at most %d", len(t.PIDs), tracer.MaxPIDs)
+	if t.Processes, err = checkProcesses(raw); err != nil {
+		return err
 	}
 	for _, s := range raw.addresses {
 		prefix, err := parsePrefix(s)

@@ -13,6 +13,7 @@ import (
 	"tcptrace/events"
 	"tcptrace/finding"
 	"tcptrace/output"
+	"tcptrace/process"
 	"tcptrace/timeline"
 	"tcptrace/tracer"
 )
@@ -138,7 +139,7 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 		Clock:  clock,
 		Wide:   o.wide,
 		Time:   o.timeColumn,
-		Cgroup: tracer.NewCgroups().Path,
+		Cgroup: process.NewCgroups().Path,
 	}
 	if t != nil {
 		reasons := t.DropReasons()
