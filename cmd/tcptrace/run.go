@@ -19,43 +19,64 @@ import (
 )
 
 // run traces until ctx is done, or for as long or as much as the options say:
-// hooks → ring → events → timelines → findings → output. It tells how many timelines matched --fail-if.
-func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uint64, err error) {
+// hooks → ring → events → timelines → findings → output. It tells how many timelines matched --fail-if, and
+// the exit status of the command that was to be traced.
+func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uint64, status int, err error) {
 	if err := removeOld(o.readyFile); err != nil {
-		return 0, fmt.Errorf("ready file: %w", err)
+		return 0, 0, fmt.Errorf("ready file: %w", err)
 	}
 	if err := removeOld(o.meta); err != nil {
-		return 0, fmt.Errorf("meta: %w", err)
+		return 0, 0, fmt.Errorf("meta: %w", err)
+	}
+	var traced *child
+	if len(o.command) > 0 {
+		if traced, err = startChild(o.command); err != nil {
+			return 0, 0, err
+		}
+		defer traced.leave()
+		traced.filter(&o.filter.Processes)
+		if o.output == "" {
+			held := &heldWriter{to: stdout}
+			defer func() { err = errors.Join(err, held.release()) }()
+			stdout = held
+		}
 	}
 	t, err := tracer.Open(tracerOptions(o))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
 
 	start := time.Now()
 	p, err := newPipeline(o, events.NewClock(start, tracer.Now()), t, stdout, stderr)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
+	p.child = traced
 	defer func() { err = errors.Join(err, p.close()) }()
 
 	if err := t.Snapshot(false); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	meta := newMetaFile(o, t.Report(), start)
 	kept, err := t.DropRights(afterwards(o)...)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if err := meta.began(kept); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if !o.quiet {
-		sayStarted(stderr, t.Report())
+		sayStarted(stderr, t.Report(), o.command)
 	}
 	if err := createReady(o.readyFile); err != nil {
-		return 0, err
+		return 0, 0, err
+	}
+	if traced != nil {
+		if err := traced.run(ctx); err != nil {
+			return 0, 0, err
+		}
+		ctx = context.WithoutCancel(ctx) // it ends when the command has
 	}
 
 	if o.duration > 0 {
@@ -64,15 +85,18 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 		defer cancel()
 	}
 	if err := t.Run(ctx, p); err != nil && !errors.Is(err, errEnough) {
-		return 0, err
+		return 0, 0, err
 	}
 	if err := t.Finish(p); err != nil && !errors.Is(err, errEnough) {
-		return 0, err
+		return 0, 0, err
+	}
+	if traced != nil {
+		status = traced.status()
 	}
 	if err := p.finish(); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return p.matched, meta.ended(p.totals())
+	return p.matched, status, meta.ended(p.totals())
 }
 
 // afterwards is what takes rights after the tracing began: files that are still to be written.
@@ -116,6 +140,7 @@ var errEnough = errors.New("enough timelines")
 type pipeline struct {
 	o        *options
 	tracer   *tracer.Tracer // nil for a replay
+	child    *child         // the command that is traced; nil for none
 	assemble *timeline.Assembler
 	find     *finding.Finder
 	out      output.Writer
@@ -130,6 +155,7 @@ type pipeline struct {
 	toldLost   uint64
 	toldMissed uint64
 	toldLostAt uint64
+	endedAt    uint64 // when the command was found to have ended
 }
 
 func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stderr io.Writer) (*pipeline, error) {
@@ -185,7 +211,23 @@ func (p *pipeline) Quiet(now uint64) error {
 	p.last = max(p.last, now)
 	p.sayLost(now)
 	err := p.write(p.assemble.Advance(now))
+	if err == nil && p.commandIsTold(now) {
+		err = errEnough
+	}
 	return errors.Join(err, p.out.Flush())
+}
+
+// commandIsTold: the command has ended, and so have its connections, or they have had their time. What it did last
+// may be in the ring yet when it is found to have ended.
+func (p *pipeline) commandIsTold(now uint64) bool {
+	switch {
+	case p.child == nil || p.finishing || !p.child.ended.Load():
+		return false
+	case p.endedAt == 0:
+		p.endedAt = now
+		return false
+	}
+	return p.assemble.Unfinished() == 0 || now-p.endedAt >= uint64(p.o.linger)
 }
 
 func (p *pipeline) write(updates []timeline.Update) error {
