@@ -137,7 +137,7 @@ func TestProcessFilters(t *testing.T) {
 		want []int
 	}{
 		{"-u 65534", []int{user}},
-		{"-u nobody,daemon", []int{user}},
+		{"-u 1,65534", []int{user}},
 		{"--comm tt-wanted", []int{named}},
 		{"--comm tt-wanted,tt-other --port 8080-8090", []int{named}},
 		{"--cgroup " + path, []int{inCgroup}},

@@ -121,6 +121,7 @@ type Totals struct {
 	Forgotten   uint64 `json:"forgotten"`
 	Unreadable  uint64 `json:"unreadable"`
 	Undecodable uint64 `json:"undecodable"`
+	Unfollowed  uint64 `json:"unfollowed"` // child processes, for which the kernel's table was full
 }
 
 // WriteJSON writes a Report or a Meta as one line.

@@ -42,6 +42,8 @@ type Stats struct {
 	Undecodable uint64
 	// Missed runs of a program: it was already running on that CPU.
 	Missed uint64
+	// Unfollowed processes were children whose parents are followed, for which there was no more room.
+	Unfollowed uint64
 }
 
 // Run reads until ctx is done; Finish then takes what is left.
@@ -178,6 +180,7 @@ func (t *Tracer) Stats() Stats {
 		Undecodable: t.ring.undecodable,
 		Lost:        t.variable(gen.BPFVarLostRecords),
 		Unreadable:  t.variable(gen.BPFVarUnreadableSegments),
+		Unfollowed:  t.variable(gen.BPFVarUnfollowedProcesses),
 	}
 	s.Missed = t.missed()
 	return s

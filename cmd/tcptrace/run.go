@@ -327,6 +327,7 @@ func (p *pipeline) totals() output.Totals {
 		Forgotten:   s.Forgotten,
 		Unreadable:  kernel.Unreadable,
 		Undecodable: kernel.Undecodable,
+		Unfollowed:  kernel.Unfollowed,
 	}
 }
 
@@ -346,6 +347,7 @@ func (p *pipeline) saySummary() {
 		{s.Forgotten, "TIME_WAITs not watched (--max-timelines)"},
 		{s.Unreadable, "segments not readable"},
 		{s.Undecodable, "records not readable"},
+		{s.Unfollowed, "child processes not followed, there were too many at once"},
 		{s.Missed, "missed"},
 	} {
 		if n.n > 0 {
