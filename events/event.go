@@ -181,8 +181,22 @@ func (e *Event) Errno() uint16 { return e.r.Error }
 
 // PID is the thread group of the process that acted or owns, by the initial pid
 // namespace's numbers. 0 where neither Source nor NoteByProcess says otherwise.
-func (e *Event) PID() uint32         { return e.r.Pid }
-func (e *Event) UID() uint32         { return e.r.Uid }
+func (e *Event) PID() uint32 { return e.r.Pid }
+func (e *Event) UID() uint32 { return e.r.Uid }
+
+// ProcessStart is when PID's process started, in units of 10 ms of CLOCK_BOOTTIME, 0 unknown: with
+// its PID it names a process for good.
+func (e *Event) ProcessStart() uint32 { return e.r.Of.Segment.ProcessStart }
+
+// TID is the thread that acted, 0 where none did.
+func (e *Event) TID() uint32 {
+	switch e.Kind() {
+	case KindState, KindOwner, KindAccept:
+		return e.counters().Tid
+	}
+	return 0
+}
+
 func (e *Event) CgroupID() uint64    { return e.r.CgroupId }
 func (e *Event) Comm() Comm          { return Comm(e.r.Comm) }
 func (e *Event) Source() OwnerSource { return OwnerSource(e.r.OwnerSource) }
@@ -222,5 +236,5 @@ func (e *Event) counters() *gen.BPFCounters { return (*gen.BPFCounters)(unsafe.P
 const (
 	_ = uint(unsafe.Sizeof(Tuple{}) - unsafe.Sizeof(gen.BPFTuple{}))
 	_ = uint(unsafe.Sizeof(gen.BPFTuple{}) - unsafe.Sizeof(Tuple{}))
-	_ = uint(unsafe.Sizeof(gen.BPFEvent{}.Of) - unsafe.Sizeof(gen.BPFCounters{}))
+	_ = uint(unsafe.Offsetof(gen.BPFEvent{}.Of.Segment.ProcessStart) - unsafe.Sizeof(gen.BPFCounters{}))
 )

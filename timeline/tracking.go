@@ -103,6 +103,8 @@ func (t *Timeline) setOwner(e *events.Event) {
 	t.Process = Process{
 		PID:      e.PID(),
 		UID:      e.UID(),
+		TID:      e.TID(),
+		Start:    e.ProcessStart(),
 		CgroupID: e.CgroupID(),
 		Comm:     e.Comm(),
 		Source:   source,

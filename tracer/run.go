@@ -26,7 +26,7 @@ type Handler interface {
 }
 
 const (
-	// pollInterval bounds how long an event waits for its reader.
+	// pollInterval is Options.Poll's default.
 	pollInterval = 25 * time.Millisecond
 	// commitBytes: the kernel gets its space back in batches of this size.
 	commitBytes = 64 << 10
@@ -58,7 +58,7 @@ func (t *Tracer) Run(ctx context.Context, h Handler) (err error) {
 	defer func() { err = errors.Join(err, guard.stop()) }()
 
 	for ctx.Err() == nil {
-		if _, err := t.reader.wait(pollInterval); err != nil {
+		if _, err := t.reader.wait(t.poll); err != nil {
 			return err
 		}
 		if err := t.drain(h); err != nil {

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -45,6 +46,8 @@ type Options struct {
 	Attach Kind
 	// BTF is a file with the running kernel's types, "" for the kernel's own.
 	BTF string
+	// Poll bounds how long an event waits for its reader; 0 is 25 ms.
+	Poll time.Duration
 	// Flows is how many endpoints the kernel programs remember at once.
 	Flows int
 }
@@ -68,6 +71,7 @@ type Tracer struct {
 	kernel         *btf.Spec
 	memlock        error // why RLIMIT_MEMLOCK could not be raised
 	reader         *poller
+	poll           time.Duration
 }
 
 // Open loads the programs, attaches them and begins to trace: from its return on, what
@@ -117,7 +121,10 @@ func prepareSpec(spec *ebpf.CollectionSpec, kernel *btf.Spec, opts Options, tabl
 	if err := opts.setConstants(spec, kernel); err != nil {
 		return nil, err
 	}
-	t := &Tracer{kernel: kernel, memlock: raiseMemlock(), system: system()}
+	if opts.Poll == 0 {
+		opts.Poll = pollInterval
+	}
+	t := &Tracer{poll: opts.Poll, kernel: kernel, memlock: raiseMemlock(), system: system()}
 	programs := spec.Programs
 	spec.Programs = nil
 	var err error

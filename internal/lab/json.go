@@ -19,6 +19,16 @@ type Timeline struct {
 		Comm   string `json:"comm"`
 		UID    int    `json:"uid"`
 		Source string `json:"source"`
+
+		TID              *int    `json:"tid"`
+		PPID             *int    `json:"ppid"`
+		InnerPID         *int    `json:"inner_pid"`
+		Exe              *string `json:"exe"`
+		CommandLine      *string `json:"cmdline"`
+		Cgroup           *string `json:"cgroup"`
+		ContainerID      *string `json:"container_id"`
+		ContainerRuntime *string `json:"container_runtime"`
+		PodUID           *string `json:"pod_uid"`
 	} `json:"process"`
 	ClosedBy *struct {
 		Side string `json:"side"`
