@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"tcptrace/output"
 	"tcptrace/tracer"
@@ -24,8 +25,16 @@ func check(o *options, stdout io.Writer) (possible bool, err error) {
 	return r.Possible, nil
 }
 
+// commandPoll is for a command: what it starts may be gone soon, and costs little to look for.
+const commandPoll = time.Millisecond
+
 func tracerOptions(o *options) tracer.Options {
+	var poll time.Duration
+	if len(o.command) > 0 {
+		poll = commandPoll
+	}
 	return tracer.Options{
+		Poll:        poll,
 		Filter:      o.filter,
 		AllSegments: o.allSegments,
 		RingSize:    o.ringSize,

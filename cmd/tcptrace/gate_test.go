@@ -5,10 +5,13 @@ import (
 	"testing"
 )
 
-// TestMain: a command's gate is the program itself, here the test's.
+// TestMain: what is started as another process is the program itself, here the test's.
 func TestMain(m *testing.M) {
-	if os.Args[0] == gateName {
+	switch os.Args[0] {
+	case gateName:
 		os.Exit(passGate(os.Args[1:]))
+	case helperName:
+		os.Exit(helpMain())
 	}
 	os.Exit(m.Run())
 }

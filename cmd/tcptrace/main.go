@@ -18,8 +18,11 @@ import (
 
 func main() {
 	// The first signal ends the tracing, in order; the second ends the process.
-	if os.Args[0] == gateName {
+	switch os.Args[0] { // tcptrace as another process
+	case gateName:
 		os.Exit(passGate(os.Args[1:]))
+	case helperName:
+		os.Exit(helpMain())
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)

@@ -29,6 +29,7 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 		return 0, 0, fmt.Errorf("meta: %w", err)
 	}
 	var traced *child
+	var held *heldWriter // of a command
 	if len(o.command) > 0 {
 		if traced, err = startChild(o.command); err != nil {
 			return 0, 0, err
@@ -36,9 +37,13 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 		defer traced.leave()
 		traced.filter(&o.filter.Processes)
 		if o.output == "" {
-			held := &heldWriter{to: stdout}
-			defer func() { err = errors.Join(err, held.release()) }()
+			held = &heldWriter{to: stdout}
 			stdout = held
+			defer func() {
+				if traced.running {
+					err = errors.Join(err, held.release())
+				}
+			}()
 		}
 	}
 	t, err := tracer.Open(tracerOptions(o))
@@ -52,7 +57,7 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 	if err != nil {
 		return 0, 0, err
 	}
-	p.child = traced
+	p.child, p.held = traced, held
 	defer func() { err = errors.Join(err, p.close()) }()
 
 	if err := t.Snapshot(false); err != nil {
@@ -141,11 +146,14 @@ type pipeline struct {
 	o        *options
 	tracer   *tracer.Tracer // nil for a replay
 	child    *child         // the command that is traced; nil for none
+	held     *heldWriter    // what is told until then; nil: it is told at once
 	assemble *timeline.Assembler
 	find     *finding.Finder
 	out      output.Writer
 	record   *recordFile
 	stderr   io.Writer
+	// processes are asked for their details; nil where no format shows them.
+	processes *helper
 
 	events     uint64
 	shown      uint64 // timelines written
@@ -161,13 +169,17 @@ type pipeline struct {
 func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stderr io.Writer) (*pipeline, error) {
 	p := &pipeline{o: o, tracer: t, stderr: stderr}
 	opts := output.Options{
-		Out:    stdout,
-		Clock:  clock,
-		Wide:   o.wide,
-		Time:   o.timeColumn,
-		Cgroup: process.NewCgroups().Path,
+		Out:   stdout,
+		Clock: clock,
+		Wide:  o.wide,
+		Time:  o.timeColumn,
 	}
-	if t != nil {
+	if t != nil { // a recording's processes and cgroups are not those of now
+		if o.format == "json" {
+			if err := p.askProcesses(&opts); err != nil {
+				return nil, err
+			}
+		}
 		reasons := t.DropReasons()
 		opts.DropReason = func(r uint32) string { return reasons[r] }
 	}
@@ -191,6 +203,19 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 	return p, err
 }
 
+// askProcesses has the owners' details told.
+func (p *pipeline) askProcesses(opts *output.Options) (err error) {
+	cgroups := process.NewCgroups()
+	if p.processes, err = startHelper(cgroups); err != nil {
+		return err
+	}
+	opts.Cgroup = cgroups.Path
+	opts.Process = func(o *timeline.Process) process.Details {
+		return p.processes.Details(process.ID{PID: o.PID, Start: o.Start, Comm: o.Comm}, o.CgroupID)
+	}
+	return nil
+}
+
 // Event implements tracer.Handler.
 func (p *pipeline) Event(e *events.Event) error {
 	p.events++
@@ -199,6 +224,9 @@ func (p *pipeline) Event(e *events.Event) error {
 		if err := p.record.Write(e); err != nil {
 			return fmt.Errorf("record: %w", err)
 		}
+	}
+	if p.processes != nil && e.Source() != events.SourceUnknown {
+		p.processes.See(process.ID{PID: e.PID(), Start: e.ProcessStart(), Comm: e.Comm()})
 	}
 	return p.write(p.assemble.Add(e))
 }
@@ -270,14 +298,25 @@ func (p *pipeline) show(u *timeline.Update) error {
 	return p.out.Write(u)
 }
 
+// answerTime bounds the wait for processes' details at the end.
+const answerTime = 200 * time.Millisecond
+
 // finish writes what is still open and says what there was.
 func (p *pipeline) finish() error {
 	p.finishing = true
+	if p.processes != nil {
+		p.processes.Settle(answerTime)
+	}
 	if err := p.write(p.assemble.Finish(p.last)); err != nil {
 		return err
 	}
 	if err := p.out.Flush(); err != nil {
 		return err
+	}
+	if p.held != nil {
+		if err := p.held.release(); err != nil {
+			return fmt.Errorf("write output: %w", err)
+		}
 	}
 	p.saySummary()
 	return nil
@@ -285,6 +324,9 @@ func (p *pipeline) finish() error {
 
 func (p *pipeline) close() error {
 	err := p.out.Close()
+	if p.processes != nil {
+		err = errors.Join(err, p.processes.close())
+	}
 	if p.record != nil {
 		err = errors.Join(err, p.record.Close())
 	}
