@@ -166,9 +166,9 @@ func TestTracedCommandSignals(t *testing.T) {
 		{"quit", unix.SIGQUIT, true, `trap "exit 12" QUIT`, 12},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			never := fifo(t)
+			runs := fifo(t)
 			cmd := exec.Command(lab.Binary(t), "-q", "--", "bash", "-c",
-				c.script+fmt.Sprintf("; exec 3<>/dev/tcp/127.0.0.1/1; read < %s", never))
+				c.script+fmt.Sprintf("; exec 3<>/dev/tcp/127.0.0.1/1; echo > %s; while :; do sleep 0.01; done", runs))
 			cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 			var out bytes.Buffer
 			cmd.Stdout = &out
@@ -179,7 +179,10 @@ func TestTracedCommandSignals(t *testing.T) {
 			if c.group {
 				to = -to
 			}
-			waiting(t, never) // the command reads
+			t.Cleanup(func() { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
+			if _, err := os.ReadFile(runs); err != nil {
+				t.Fatal(err)
+			}
 			if err := unix.Kill(to, c.signal); err != nil {
 				t.Fatal(err)
 			}
