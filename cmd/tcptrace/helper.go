@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -63,9 +64,14 @@ func (h *helper) close() error {
 	if h.cmd == nil {
 		return nil
 	}
-	// It ends when nobody asks any more; one that hangs in a file of /proc is not waited for.
-	defer time.AfterFunc(answerTime, func() { _ = h.cmd.Process.Kill() }).Stop()
-	if err := h.cmd.Wait(); err != nil {
+	// It ends when nobody asks any more; one that hangs in a file of /proc is not waited for, and what it
+	// did not answer is null.
+	var hangs atomic.Bool
+	defer time.AfterFunc(answerTime, func() {
+		hangs.Store(true)
+		_ = h.cmd.Process.Kill()
+	}).Stop()
+	if err := h.cmd.Wait(); err != nil && !hangs.Load() {
 		return fmt.Errorf("the reader of /proc: %w", err)
 	}
 	return nil
