@@ -29,7 +29,7 @@ static __always_inline int accepted(struct sock *sk)
 	struct event *e = begin(KIND_ACCEPT, &t, family, (__u64)sk, bpf_ktime_get_boot_ns());
 	if (!e)
 		return 0;
-	put_owner(e, &o);
+	put_actor(e, &o);
 	submit(e);
 	return 0;
 }

@@ -46,30 +46,20 @@ static __always_inline bool ends_here(unsigned long dst, __u8 family)
 	       BPF_CORE_READ((struct rt6_info *)dst, rt6i_flags) & RTF_LOCAL;
 }
 
-
-/* 5.11 (3ca1032ab7ab): the current task as what the verifier knows, whose fields are loaded. */
+/*
+ * 5.11 (3ca1032ab7ab): bpf_get_current_task_btf(), whose result's fields are loaded. Before, and where
+ * nothing has types, they are copied.
+ */
 enum bpf_func_id___task_btf { BPF_FUNC_get_current_task_btf___task_btf = 158 };
 
-/*
- * Fills in the name of the current process, which is its group leader's; false for a kernel
- * thread.
- */
-static __always_inline bool current_comm(__u8 comm[16])
+static __always_inline bool has_current_task_btf(void)
 {
-#ifndef COPYING
-	if (bpf_core_enum_value_exists(enum bpf_func_id___task_btf,
-				       BPF_FUNC_get_current_task_btf___task_btf)) {
-		struct task_struct *task = bpf_get_current_task_btf();
-
-		__builtin_memcpy(comm, task->group_leader->comm, 16);
-		return !(task->flags & PF_KTHREAD);
-	}
+#ifdef COPYING
+	return false;
+#else
+	return bpf_core_enum_value_exists(enum bpf_func_id___task_btf,
+					  BPF_FUNC_get_current_task_btf___task_btf);
 #endif
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
-
-	bpf_core_read(comm, 16, &leader->comm);
-	return !(BPF_CORE_READ(task, flags) & PF_KTHREAD);
 }
 
 #endif

@@ -127,3 +127,15 @@ int copying_tcp(struct bpf_iter__tcp *ctx)
 
 	return skc ? earlier(skc) : 0;
 }
+
+SEC("raw_tp/sched_process_fork")
+int BPF_PROG(raw_sched_process_fork, struct task_struct *parent, struct task_struct *child)
+{
+	return process_forked(parent, child);
+}
+
+SEC("raw_tp/sched_process_free")
+int BPF_PROG(raw_sched_process_free, struct task_struct *task)
+{
+	return task_freed(task);
+}

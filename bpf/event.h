@@ -215,6 +215,8 @@ struct event {
 	__u64 cgroup_id; /* of cgroup v2, of the task that acted */
 	__u32 pid;	 /* thread group's, as the initial pid namespace counts */
 	__u32 uid;	 /* real user, as the initial user namespace counts */
+	__u32 tid;	 /* the thread that acted, as the initial pid namespace counts; 0 none did */
+	__u32 process_start; /* when pid started, in units of 10 ms of CLOCK_BOOTTIME; 0 unknown */
 	__u8 comm[16];	 /* the process's name: its group leader's comm. Hostile input. */
 
 	/* By kind. What every connection costs is mostly the memory that its records fill. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
  * All handlers, for the two tables of contents. What is global here must be the same for
- * both: the loader gives them one memory.
+ * both, in the same order: the loader gives them one memory. Only what has an initializer is put
+ * where it is defined; else the compiler puts it where it is first used.
  */
 #include "accept.h"
 #include "closing.h"
@@ -26,3 +27,5 @@ const enum retransmit_kind *btf_retransmit_kind __attribute__((unused));
 const struct told_icmp *btf_told_icmp __attribute__((unused));
 const enum close_call *btf_close_call __attribute__((unused));
 const enum earlier_note *btf_earlier_note __attribute__((unused));
+/* What an iterator writes, likewise. */
+const struct listed_process *btf_listed_process __attribute__((unused));

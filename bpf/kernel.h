@@ -279,7 +279,13 @@ struct kernfs_node {
 	__u64 id;
 } KERNEL_STRUCT;
 
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+	struct cgroup_subsys_state *parent;
+} KERNEL_STRUCT;
+
 struct cgroup {
+	struct cgroup_subsys_state self;
 	struct kernfs_node *kn;
 } KERNEL_STRUCT;
 
@@ -287,10 +293,27 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 } KERNEL_STRUCT;
 
+struct pid_namespace {
+	struct ns_common ns;
+} KERNEL_STRUCT;
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+} KERNEL_STRUCT;
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1]; /* level + 1 of them */
+} KERNEL_STRUCT;
+
 struct task_struct {
 	unsigned int flags;
 	int exit_code; /* as wait(2) has it */
+	int pid;
 	int tgid;
+	__u64 start_boottime;
+	struct pid *thread_pid;
 	struct task_struct *group_leader;
 	char comm[16];
 	const struct cred *cred;
@@ -302,6 +325,11 @@ struct file_operations;
 struct seq_file;
 struct bpf_iter_meta {
 	struct seq_file *seq;
+} KERNEL_STRUCT;
+
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
 } KERNEL_STRUCT;
 
 struct bpf_iter__task_file {

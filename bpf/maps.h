@@ -22,8 +22,10 @@ struct owner {
 	bool shared;
 	/* CLOSE->SYN_SENT happened but could not be told yet (UNDECIDED). */
 	bool connecting;
-	__u8 pad[4];
-	__u64 connect_ns; /* when, if connecting */
+	__u32 tid;	     /* thread that acted, 0 where none did */
+	__u64 connect_ns;    /* when, if connecting */
+	__u32 process_start; /* see struct event */
+	__u32 pad2;
 };
 
 /* Bits of flow.bits. */
@@ -177,7 +179,10 @@ struct {
 	__type(value, __u8);
 } addresses SEC(".maps");
 
-/* Written by the loader, read by the filter. Thread group ids. */
+/*
+ * Read by the filter. Thread group ids; written by the loader and, where it follows forks, by those;
+ * deleted, then, when the process is gone. Full: the child is counted in unfollowed_processes.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
@@ -185,8 +190,31 @@ struct {
 	__type(value, __u8);
 } pids SEC(".maps");
 
+/* Written by the loader, read by the filter: real user ids, names of processes, ids of cgroups. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u8);
+} uids SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u8[16]);
+	__type(value, __u8);
+} comms SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, __u8);
+} cgroups SEC(".maps");
+
 /* Running totals, never reset; the reader looks at them in place. */
-__u64 lost_records;	   /* found the ring full */
-__u64 unreadable_segments; /* TCP whose header was not in the skb's linear part */
+__u64 lost_records = 0;	   /* found the ring full */
+__u64 unfollowed_processes = 0; /* found the map pids full */
+__u64 unreadable_segments = 0; /* TCP whose header was not in the skb's linear part */
 
 #endif

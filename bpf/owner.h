@@ -3,10 +3,12 @@
 #ifndef TCPTRACE_OWNER_H
 #define TCPTRACE_OWNER_H
 
+#include "compat.h"
 #include "config.h"
 #include "flow.h"
 #include "kernel.h"
 #include "maps.h"
+#include "process.h"
 #include "record.h"
 #include "sock.h"
 
@@ -35,12 +37,29 @@ static __always_inline bool is_fresh(const struct sk_buff *skb)
 /* The current process; false for a kernel thread. */
 static __always_inline bool current_process(struct owner *o, __u8 source)
 {
-	o->pid = bpf_get_current_pid_tgid() >> 32;
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	struct task_struct *task, *leader;
+	__u32 flags;
+
+	o->pid = pid_tgid >> 32;
+	o->tid = pid_tgid;
 	o->uid = bpf_get_current_uid_gid();
 	o->cgroup_id = bpf_get_current_cgroup_id();
 	o->source = source;
-	o->wanted = wanted_pid(o->pid);
-	return current_comm(o->comm);
+	if (has_current_task_btf()) {
+		task = bpf_get_current_task_btf();
+		leader = task->group_leader;
+		flags = task->flags;
+		o->process_start = leader->start_boottime / CLOCK_TICK_NS;
+	} else {
+		task = (struct task_struct *)bpf_get_current_task();
+		leader = BPF_CORE_READ(task, group_leader);
+		flags = BPF_CORE_READ(task, flags);
+		o->process_start = process_start(leader);
+	}
+	bpf_core_read(&o->comm, sizeof(o->comm), &leader->comm);
+	o->wanted = wanted_process(task, o);
+	return !(flags & PF_KTHREAD);
 }
 
 /* So often is a change told: processes that take turns would fill the ring. */
@@ -86,7 +105,7 @@ static __always_inline void used_by_current(struct sock *sk, struct flow *f, con
 	struct event *e = begin(KIND_OWNER, t, family, (__u64)sk, bpf_ktime_get_boot_ns());
 	if (!e)
 		return;
-	put_owner(e, &o);
+	put_actor(e, &o);
 	submit(e);
 }
 

@@ -64,6 +64,14 @@ static __always_inline void put_owner(struct event *e, const struct owner *o)
 	e->uid = o->uid;
 	__builtin_memcpy(e->comm, o->comm, sizeof(e->comm));
 	e->owner_source = o->source;
+	e->process_start = o->process_start;
+}
+
+/* The owner is who acts now. */
+static __always_inline void put_actor(struct event *e, const struct owner *o)
+{
+	put_owner(e, o);
+	e->tid = o->tid;
 }
 
 #endif

@@ -28,7 +28,7 @@ static __always_inline void emit_connect(struct sock *sk, const struct tuple *t,
 
 	if (!e)
 		return;
-	put_owner(e, by);
+	put_actor(e, by);
 	e->notes |= NOTE_BY_PROCESS;
 	submit(e);
 }

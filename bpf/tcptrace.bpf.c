@@ -148,6 +148,28 @@ int BPF_PROG(on_inet_twsk_kill, struct inet_timewait_sock *tw)
 	return tracing ? time_wait_ends(tw) : 0;
 }
 
+/* A process starts another, and one is gone: for the filter that follows forks. */
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(on_sched_process_fork, struct task_struct *parent, struct task_struct *child)
+{
+	return process_forked(parent, child);
+}
+
+SEC("tp_btf/sched_process_free")
+int BPF_PROG(on_sched_process_free, struct task_struct *task)
+{
+	return task_freed(task);
+}
+
+/* Every task: which number a pid namespace has for a process. */
+SEC("iter/task")
+int on_task(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+
+	return task ? list_process(ctx->meta->seq, task) : 0;
+}
+
 /* Every file of every process: the sockets that were there before. */
 SEC("iter/task_file")
 int on_task_file(struct bpf_iter__task_file *ctx)

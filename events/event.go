@@ -318,8 +318,16 @@ func (e *Event) Ending() Ending {
 
 // PID is the thread group of the process that acted or owns, by the initial pid
 // namespace's numbers. 0 where neither Source nor NoteByProcess says otherwise.
-func (e *Event) PID() uint32         { return e.r.Pid }
-func (e *Event) UID() uint32         { return e.r.Uid }
+func (e *Event) PID() uint32 { return e.r.Pid }
+func (e *Event) UID() uint32 { return e.r.Uid }
+
+// ProcessStart is when PID's process started, in units of 10 ms of CLOCK_BOOTTIME, 0 unknown: with
+// its PID it names a process for good.
+func (e *Event) ProcessStart() uint32 { return e.r.ProcessStart }
+
+// TID is the thread that acted, 0 where none did.
+func (e *Event) TID() uint32 { return e.r.Tid }
+
 func (e *Event) CgroupID() uint64    { return e.r.CgroupId }
 func (e *Event) Comm() Comm          { return Comm(e.r.Comm) }
 func (e *Event) Source() OwnerSource { return OwnerSource(e.r.OwnerSource) }

@@ -30,7 +30,7 @@ func sample() *Event {
 	e.r.Tuple = gen.BPFTuple{LocalPort: 80, RemotePort: 40000, Netns: 4026531840}
 	e.r.Tuple.LocalAddr = netip.MustParseAddr("::ffff:192.0.2.1").As16()
 	e.r.Tuple.RemoteAddr = netip.MustParseAddr("2001:db8::1").As16()
-	e.r.Of.Segment.PayloadLen, e.r.Of.Segment.Reason = 13, 14
+	e.r.Of.Segment.PayloadLen, e.r.Of.Segment.Reason, e.r.ProcessStart = 13, 14, 15
 	copy(e.r.Of.Segment.TcpHeader[:], header(SYN, "020405b4 0402080a 01020304 00000000 01030307"))
 	return e
 }
@@ -64,13 +64,13 @@ func TestViewReadsWhatTheKernelWrote(t *testing.T) {
 	}
 	got := []any{
 		e.Time(), e.Sock(), e.CgroupID(), e.PID(), e.UID(), e.Comm().String(),
-		e.PayloadLen(), e.DropReason(), e.Kind(), e.Source(), e.Notes(), e.OldState(), e.NewState(), e.Errno(),
+		e.PayloadLen(), e.DropReason(), e.ProcessStart(), e.TID(), e.Kind(), e.Source(), e.Notes(), e.OldState(), e.NewState(), e.Errno(),
 		e.Tuple().Local().String(), e.Tuple().Remote().String(), e.Tuple().Netns,
 		e.Header().Flags(), e.Header().Seq(), e.Header().Ack(), e.Header().Window(), len(e.Header()),
 	}
 	want := []any{
 		uint64(1), uint64(2), uint64(3), uint32(11), uint32(12), "nginx",
-		uint32(13), uint32(14), KindTransmit, SourceIO, NoteOutbound, SynSent, Established, uint16(111),
+		uint32(13), uint32(14), uint32(15), uint32(0), KindTransmit, SourceIO, NoteOutbound, SynSent, Established, uint16(111),
 		"192.0.2.1:80", "[2001:db8::1]:40000", uint32(4026531840),
 		SYN, uint32(0xdeadbeef), uint32(0x01020304), uint16(1050), 40,
 	}

@@ -48,11 +48,11 @@ func TestRecordingGivesBackWhatWasRecorded(t *testing.T) {
 }
 
 func TestReplayNamesTheLineAtFault(t *testing.T) {
-	good := "tcptrace-events/1 record=168 boot=2026-03-01T12:00:00Z\n"
+	good := "tcptrace-events/1 record=176 boot=2026-03-01T12:00:00Z\n"
 	for _, c := range []struct{ name, file, want string }{
 		{"empty", "", "line 1: not a recording"},
 		{"something else", "hello\n", "line 1: not a recording"},
-		{"another version's", strings.Replace(good, "168", "200", 1), "line 1: its records have 200 bytes"},
+		{"another version's", strings.Replace(good, "176", "200", 1), "line 1: its records have 200 bytes"},
 		{"no time", strings.Replace(good, "2026-03-01T12:00:00Z", "noon", 1), "line 1:"},
 		{"cut short", good + "# caption\n0011\n", "line 3: not a record"},
 		{"not hexadecimal", good + strings.Repeat("zz", Size) + "\n", "line 2: not a record"},
@@ -70,7 +70,7 @@ func TestReplayNamesTheLineAtFault(t *testing.T) {
 
 func TestReplayStopsAtTheFirstError(t *testing.T) {
 	stop := errors.New("stop")
-	err := Replay(strings.NewReader("tcptrace-events/1 record=168 boot=2026-03-01T12:00:00Z\n"),
+	err := Replay(strings.NewReader("tcptrace-events/1 record=176 boot=2026-03-01T12:00:00Z\n"),
 		func(Clock) error { return stop }, nil)
 	if !errors.Is(err, stop) {
 		t.Errorf("got %v", err)

@@ -79,22 +79,24 @@ const (
 )
 
 type BPFEvent struct {
-	_           structs.HostLayout
-	TimeNs      uint64
-	Sock        uint64
-	Tuple       BPFTuple
-	Kind        uint8
-	OwnerSource uint8
-	Notes       uint8
-	Family      uint8
-	OldState    uint8
-	NewState    uint8
-	Error       uint16
-	CgroupId    uint64
-	Pid         uint32
-	Uid         uint32
-	Comm        [16]uint8
-	Of          struct {
+	_            structs.HostLayout
+	TimeNs       uint64
+	Sock         uint64
+	Tuple        BPFTuple
+	Kind         uint8
+	OwnerSource  uint8
+	Notes        uint8
+	Family       uint8
+	OldState     uint8
+	NewState     uint8
+	Error        uint16
+	CgroupId     uint64
+	Pid          uint32
+	Uid          uint32
+	Tid          uint32
+	ProcessStart uint32
+	Comm         [16]uint8
+	Of           struct {
 		_       structs.HostLayout
 		Segment struct {
 			_          structs.HostLayout
@@ -136,6 +138,12 @@ const (
 	BPFEventNoteNOTE_LAST         BPFEventNote = 128
 	BPFEventNoteNOTE_UNCONFIRMED  BPFEventNote = 32
 )
+
+type BPFListedProcess struct {
+	_        structs.HostLayout
+	Pid      uint32
+	InnerPid uint32
+}
 
 type BPFLoss struct {
 	_       structs.HostLayout
@@ -194,12 +202,15 @@ type BPFTuple struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	BPFMapAddresses            = "addresses"
+	BPFMapCgroups              = "cgroups"
+	BPFMapComms                = "comms"
 	BPFMapConnects             = "connects"
 	BPFMapFlows                = "flows"
 	BPFMapLost                 = "lost"
 	BPFMapOwners               = "owners"
 	BPFMapPids                 = "pids"
 	BPFMapRing                 = "ring"
+	BPFMapUids                 = "uids"
 	BPFProgOnInetCskAccept2    = "on_inet_csk_accept_2"
 	BPFProgOnInetCskAccept4    = "on_inet_csk_accept_4"
 	BPFProgOnInetSockSetState  = "on_inet_sock_set_state"
@@ -209,6 +220,9 @@ const (
 	BPFProgOnKfreeSkb          = "on_kfree_skb"
 	BPFProgOnNetDevQueue       = "on_net_dev_queue"
 	BPFProgOnNetifReceiveSkb   = "on_netif_receive_skb"
+	BPFProgOnSchedProcessFork  = "on_sched_process_fork"
+	BPFProgOnSchedProcessFree  = "on_sched_process_free"
+	BPFProgOnTask              = "on_task"
 	BPFProgOnTaskFile          = "on_task_file"
 	BPFProgOnTcpConnRequest    = "on_tcp_conn_request"
 	BPFProgOnTcpRcvSpaceAdjust = "on_tcp_rcv_space_adjust"
@@ -226,14 +240,19 @@ const (
 	BPFVarBtfEarlierNote       = "btf_earlier_note"
 	BPFVarBtfEventKind         = "btf_event_kind"
 	BPFVarBtfEventNote         = "btf_event_note"
+	BPFVarBtfListedProcess     = "btf_listed_process"
 	BPFVarBtfOwnerSource       = "btf_owner_source"
 	BPFVarBtfRetransmitKind    = "btf_retransmit_kind"
 	BPFVarBtfToldIcmp          = "btf_told_icmp"
 	BPFVarFilterAddress        = "filter_address"
+	BPFVarFilterCgroups        = "filter_cgroups"
+	BPFVarFilterComms          = "filter_comms"
 	BPFVarFilterLocalPort      = "filter_local_port"
 	BPFVarFilterPid            = "filter_pid"
+	BPFVarFilterPids           = "filter_pids"
 	BPFVarFilterPort           = "filter_port"
 	BPFVarFilterRemotePort     = "filter_remote_port"
+	BPFVarFilterUids           = "filter_uids"
 	BPFVarFinalSnapshot        = "final_snapshot"
 	BPFVarIgnoredDrops         = "ignored_drops"
 	BPFVarKnownSocketFd        = "known_socket_fd"
@@ -242,10 +261,12 @@ const (
 	BPFVarNetnsCount           = "netns_count"
 	BPFVarNetnsWanted          = "netns_wanted"
 	BPFVarOnlyFamily           = "only_family"
+	BPFVarPidNamespace         = "pid_namespace"
 	BPFVarPorts                = "ports"
 	BPFVarRemotePorts          = "remote_ports"
 	BPFVarSocketOperations     = "socket_operations"
 	BPFVarTracing              = "tracing"
+	BPFVarUnfollowedProcesses  = "unfollowed_processes"
 	BPFVarUnreadableSegments   = "unreadable_segments"
 	BPFVarWakeupBytes          = "wakeup_bytes"
 	BPFVarWalked               = "walked"
@@ -302,6 +323,9 @@ type BPFProgramSpecs struct {
 	OnKfreeSkb          *ebpf.ProgramSpec `ebpf:"on_kfree_skb"`
 	OnNetDevQueue       *ebpf.ProgramSpec `ebpf:"on_net_dev_queue"`
 	OnNetifReceiveSkb   *ebpf.ProgramSpec `ebpf:"on_netif_receive_skb"`
+	OnSchedProcessFork  *ebpf.ProgramSpec `ebpf:"on_sched_process_fork"`
+	OnSchedProcessFree  *ebpf.ProgramSpec `ebpf:"on_sched_process_free"`
+	OnTask              *ebpf.ProgramSpec `ebpf:"on_task"`
 	OnTaskFile          *ebpf.ProgramSpec `ebpf:"on_task_file"`
 	OnTcpConnRequest    *ebpf.ProgramSpec `ebpf:"on_tcp_conn_request"`
 	OnTcpRcvSpaceAdjust *ebpf.ProgramSpec `ebpf:"on_tcp_rcv_space_adjust"`
@@ -321,46 +345,56 @@ type BPFProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type BPFMapSpecs struct {
 	Addresses *ebpf.MapSpec `ebpf:"addresses"`
+	Cgroups   *ebpf.MapSpec `ebpf:"cgroups"`
+	Comms     *ebpf.MapSpec `ebpf:"comms"`
 	Connects  *ebpf.MapSpec `ebpf:"connects"`
 	Flows     *ebpf.MapSpec `ebpf:"flows"`
 	Lost      *ebpf.MapSpec `ebpf:"lost"`
 	Owners    *ebpf.MapSpec `ebpf:"owners"`
 	Pids      *ebpf.MapSpec `ebpf:"pids"`
 	Ring      *ebpf.MapSpec `ebpf:"ring"`
+	Uids      *ebpf.MapSpec `ebpf:"uids"`
 }
 
 // BPFVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type BPFVariableSpecs struct {
-	AllSegments        *ebpf.VariableSpec `ebpf:"all_segments"`
-	BtfCloseCall       *ebpf.VariableSpec `ebpf:"btf_close_call"`
-	BtfEarlierNote     *ebpf.VariableSpec `ebpf:"btf_earlier_note"`
-	BtfEventKind       *ebpf.VariableSpec `ebpf:"btf_event_kind"`
-	BtfEventNote       *ebpf.VariableSpec `ebpf:"btf_event_note"`
-	BtfOwnerSource     *ebpf.VariableSpec `ebpf:"btf_owner_source"`
-	BtfRetransmitKind  *ebpf.VariableSpec `ebpf:"btf_retransmit_kind"`
-	BtfToldIcmp        *ebpf.VariableSpec `ebpf:"btf_told_icmp"`
-	FilterAddress      *ebpf.VariableSpec `ebpf:"filter_address"`
-	FilterLocalPort    *ebpf.VariableSpec `ebpf:"filter_local_port"`
-	FilterPid          *ebpf.VariableSpec `ebpf:"filter_pid"`
-	FilterPort         *ebpf.VariableSpec `ebpf:"filter_port"`
-	FilterRemotePort   *ebpf.VariableSpec `ebpf:"filter_remote_port"`
-	FinalSnapshot      *ebpf.VariableSpec `ebpf:"final_snapshot"`
-	IgnoredDrops       *ebpf.VariableSpec `ebpf:"ignored_drops"`
-	KnownSocketFd      *ebpf.VariableSpec `ebpf:"known_socket_fd"`
-	LocalPorts         *ebpf.VariableSpec `ebpf:"local_ports"`
-	LostRecords        *ebpf.VariableSpec `ebpf:"lost_records"`
-	NetnsCount         *ebpf.VariableSpec `ebpf:"netns_count"`
-	NetnsWanted        *ebpf.VariableSpec `ebpf:"netns_wanted"`
-	OnlyFamily         *ebpf.VariableSpec `ebpf:"only_family"`
-	Ports              *ebpf.VariableSpec `ebpf:"ports"`
-	RemotePorts        *ebpf.VariableSpec `ebpf:"remote_ports"`
-	SocketOperations   *ebpf.VariableSpec `ebpf:"socket_operations"`
-	Tracing            *ebpf.VariableSpec `ebpf:"tracing"`
-	UnreadableSegments *ebpf.VariableSpec `ebpf:"unreadable_segments"`
-	WakeupBytes        *ebpf.VariableSpec `ebpf:"wakeup_bytes"`
-	Walked             *ebpf.VariableSpec `ebpf:"walked"`
+	AllSegments         *ebpf.VariableSpec `ebpf:"all_segments"`
+	BtfCloseCall        *ebpf.VariableSpec `ebpf:"btf_close_call"`
+	BtfEarlierNote      *ebpf.VariableSpec `ebpf:"btf_earlier_note"`
+	BtfEventKind        *ebpf.VariableSpec `ebpf:"btf_event_kind"`
+	BtfEventNote        *ebpf.VariableSpec `ebpf:"btf_event_note"`
+	BtfListedProcess    *ebpf.VariableSpec `ebpf:"btf_listed_process"`
+	BtfOwnerSource      *ebpf.VariableSpec `ebpf:"btf_owner_source"`
+	BtfRetransmitKind   *ebpf.VariableSpec `ebpf:"btf_retransmit_kind"`
+	BtfToldIcmp         *ebpf.VariableSpec `ebpf:"btf_told_icmp"`
+	FilterAddress       *ebpf.VariableSpec `ebpf:"filter_address"`
+	FilterCgroups       *ebpf.VariableSpec `ebpf:"filter_cgroups"`
+	FilterComms         *ebpf.VariableSpec `ebpf:"filter_comms"`
+	FilterLocalPort     *ebpf.VariableSpec `ebpf:"filter_local_port"`
+	FilterPid           *ebpf.VariableSpec `ebpf:"filter_pid"`
+	FilterPids          *ebpf.VariableSpec `ebpf:"filter_pids"`
+	FilterPort          *ebpf.VariableSpec `ebpf:"filter_port"`
+	FilterRemotePort    *ebpf.VariableSpec `ebpf:"filter_remote_port"`
+	FilterUids          *ebpf.VariableSpec `ebpf:"filter_uids"`
+	FinalSnapshot       *ebpf.VariableSpec `ebpf:"final_snapshot"`
+	IgnoredDrops        *ebpf.VariableSpec `ebpf:"ignored_drops"`
+	KnownSocketFd       *ebpf.VariableSpec `ebpf:"known_socket_fd"`
+	LocalPorts          *ebpf.VariableSpec `ebpf:"local_ports"`
+	LostRecords         *ebpf.VariableSpec `ebpf:"lost_records"`
+	NetnsCount          *ebpf.VariableSpec `ebpf:"netns_count"`
+	NetnsWanted         *ebpf.VariableSpec `ebpf:"netns_wanted"`
+	OnlyFamily          *ebpf.VariableSpec `ebpf:"only_family"`
+	PidNamespace        *ebpf.VariableSpec `ebpf:"pid_namespace"`
+	Ports               *ebpf.VariableSpec `ebpf:"ports"`
+	RemotePorts         *ebpf.VariableSpec `ebpf:"remote_ports"`
+	SocketOperations    *ebpf.VariableSpec `ebpf:"socket_operations"`
+	Tracing             *ebpf.VariableSpec `ebpf:"tracing"`
+	UnfollowedProcesses *ebpf.VariableSpec `ebpf:"unfollowed_processes"`
+	UnreadableSegments  *ebpf.VariableSpec `ebpf:"unreadable_segments"`
+	WakeupBytes         *ebpf.VariableSpec `ebpf:"wakeup_bytes"`
+	Walked              *ebpf.VariableSpec `ebpf:"walked"`
 }
 
 // BPFObjects contains all objects after they have been loaded into the kernel.
@@ -384,23 +418,29 @@ func (o *BPFObjects) Close() error {
 // It can be passed to LoadBPFObjects or ebpf.CollectionSpec.LoadAndAssign.
 type BPFMaps struct {
 	Addresses *ebpf.Map `ebpf:"addresses"`
+	Cgroups   *ebpf.Map `ebpf:"cgroups"`
+	Comms     *ebpf.Map `ebpf:"comms"`
 	Connects  *ebpf.Map `ebpf:"connects"`
 	Flows     *ebpf.Map `ebpf:"flows"`
 	Lost      *ebpf.Map `ebpf:"lost"`
 	Owners    *ebpf.Map `ebpf:"owners"`
 	Pids      *ebpf.Map `ebpf:"pids"`
 	Ring      *ebpf.Map `ebpf:"ring"`
+	Uids      *ebpf.Map `ebpf:"uids"`
 }
 
 func (m *BPFMaps) Close() error {
 	return _BPFClose(
 		m.Addresses,
+		m.Cgroups,
+		m.Comms,
 		m.Connects,
 		m.Flows,
 		m.Lost,
 		m.Owners,
 		m.Pids,
 		m.Ring,
+		m.Uids,
 	)
 }
 
@@ -408,34 +448,41 @@ func (m *BPFMaps) Close() error {
 //
 // It can be passed to LoadBPFObjects or ebpf.CollectionSpec.LoadAndAssign.
 type BPFVariables struct {
-	AllSegments        *ebpf.Variable `ebpf:"all_segments"`
-	BtfCloseCall       *ebpf.Variable `ebpf:"btf_close_call"`
-	BtfEarlierNote     *ebpf.Variable `ebpf:"btf_earlier_note"`
-	BtfEventKind       *ebpf.Variable `ebpf:"btf_event_kind"`
-	BtfEventNote       *ebpf.Variable `ebpf:"btf_event_note"`
-	BtfOwnerSource     *ebpf.Variable `ebpf:"btf_owner_source"`
-	BtfRetransmitKind  *ebpf.Variable `ebpf:"btf_retransmit_kind"`
-	BtfToldIcmp        *ebpf.Variable `ebpf:"btf_told_icmp"`
-	FilterAddress      *ebpf.Variable `ebpf:"filter_address"`
-	FilterLocalPort    *ebpf.Variable `ebpf:"filter_local_port"`
-	FilterPid          *ebpf.Variable `ebpf:"filter_pid"`
-	FilterPort         *ebpf.Variable `ebpf:"filter_port"`
-	FilterRemotePort   *ebpf.Variable `ebpf:"filter_remote_port"`
-	FinalSnapshot      *ebpf.Variable `ebpf:"final_snapshot"`
-	IgnoredDrops       *ebpf.Variable `ebpf:"ignored_drops"`
-	KnownSocketFd      *ebpf.Variable `ebpf:"known_socket_fd"`
-	LocalPorts         *ebpf.Variable `ebpf:"local_ports"`
-	LostRecords        *ebpf.Variable `ebpf:"lost_records"`
-	NetnsCount         *ebpf.Variable `ebpf:"netns_count"`
-	NetnsWanted        *ebpf.Variable `ebpf:"netns_wanted"`
-	OnlyFamily         *ebpf.Variable `ebpf:"only_family"`
-	Ports              *ebpf.Variable `ebpf:"ports"`
-	RemotePorts        *ebpf.Variable `ebpf:"remote_ports"`
-	SocketOperations   *ebpf.Variable `ebpf:"socket_operations"`
-	Tracing            *ebpf.Variable `ebpf:"tracing"`
-	UnreadableSegments *ebpf.Variable `ebpf:"unreadable_segments"`
-	WakeupBytes        *ebpf.Variable `ebpf:"wakeup_bytes"`
-	Walked             *ebpf.Variable `ebpf:"walked"`
+	AllSegments         *ebpf.Variable `ebpf:"all_segments"`
+	BtfCloseCall        *ebpf.Variable `ebpf:"btf_close_call"`
+	BtfEarlierNote      *ebpf.Variable `ebpf:"btf_earlier_note"`
+	BtfEventKind        *ebpf.Variable `ebpf:"btf_event_kind"`
+	BtfEventNote        *ebpf.Variable `ebpf:"btf_event_note"`
+	BtfListedProcess    *ebpf.Variable `ebpf:"btf_listed_process"`
+	BtfOwnerSource      *ebpf.Variable `ebpf:"btf_owner_source"`
+	BtfRetransmitKind   *ebpf.Variable `ebpf:"btf_retransmit_kind"`
+	BtfToldIcmp         *ebpf.Variable `ebpf:"btf_told_icmp"`
+	FilterAddress       *ebpf.Variable `ebpf:"filter_address"`
+	FilterCgroups       *ebpf.Variable `ebpf:"filter_cgroups"`
+	FilterComms         *ebpf.Variable `ebpf:"filter_comms"`
+	FilterLocalPort     *ebpf.Variable `ebpf:"filter_local_port"`
+	FilterPid           *ebpf.Variable `ebpf:"filter_pid"`
+	FilterPids          *ebpf.Variable `ebpf:"filter_pids"`
+	FilterPort          *ebpf.Variable `ebpf:"filter_port"`
+	FilterRemotePort    *ebpf.Variable `ebpf:"filter_remote_port"`
+	FilterUids          *ebpf.Variable `ebpf:"filter_uids"`
+	FinalSnapshot       *ebpf.Variable `ebpf:"final_snapshot"`
+	IgnoredDrops        *ebpf.Variable `ebpf:"ignored_drops"`
+	KnownSocketFd       *ebpf.Variable `ebpf:"known_socket_fd"`
+	LocalPorts          *ebpf.Variable `ebpf:"local_ports"`
+	LostRecords         *ebpf.Variable `ebpf:"lost_records"`
+	NetnsCount          *ebpf.Variable `ebpf:"netns_count"`
+	NetnsWanted         *ebpf.Variable `ebpf:"netns_wanted"`
+	OnlyFamily          *ebpf.Variable `ebpf:"only_family"`
+	PidNamespace        *ebpf.Variable `ebpf:"pid_namespace"`
+	Ports               *ebpf.Variable `ebpf:"ports"`
+	RemotePorts         *ebpf.Variable `ebpf:"remote_ports"`
+	SocketOperations    *ebpf.Variable `ebpf:"socket_operations"`
+	Tracing             *ebpf.Variable `ebpf:"tracing"`
+	UnfollowedProcesses *ebpf.Variable `ebpf:"unfollowed_processes"`
+	UnreadableSegments  *ebpf.Variable `ebpf:"unreadable_segments"`
+	WakeupBytes         *ebpf.Variable `ebpf:"wakeup_bytes"`
+	Walked              *ebpf.Variable `ebpf:"walked"`
 }
 
 // BPFPrograms contains all programs after they have been loaded into the kernel.
@@ -451,6 +498,9 @@ type BPFPrograms struct {
 	OnKfreeSkb          *ebpf.Program `ebpf:"on_kfree_skb"`
 	OnNetDevQueue       *ebpf.Program `ebpf:"on_net_dev_queue"`
 	OnNetifReceiveSkb   *ebpf.Program `ebpf:"on_netif_receive_skb"`
+	OnSchedProcessFork  *ebpf.Program `ebpf:"on_sched_process_fork"`
+	OnSchedProcessFree  *ebpf.Program `ebpf:"on_sched_process_free"`
+	OnTask              *ebpf.Program `ebpf:"on_task"`
 	OnTaskFile          *ebpf.Program `ebpf:"on_task_file"`
 	OnTcpConnRequest    *ebpf.Program `ebpf:"on_tcp_conn_request"`
 	OnTcpRcvSpaceAdjust *ebpf.Program `ebpf:"on_tcp_rcv_space_adjust"`
@@ -476,6 +526,9 @@ func (p *BPFPrograms) Close() error {
 		p.OnKfreeSkb,
 		p.OnNetDevQueue,
 		p.OnNetifReceiveSkb,
+		p.OnSchedProcessFork,
+		p.OnSchedProcessFree,
+		p.OnTask,
 		p.OnTaskFile,
 		p.OnTcpConnRequest,
 		p.OnTcpRcvSpaceAdjust,

@@ -17,12 +17,15 @@ import (
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	CopyingMapAddresses                = "addresses"
+	CopyingMapCgroups                  = "cgroups"
+	CopyingMapComms                    = "comms"
 	CopyingMapConnects                 = "connects"
 	CopyingMapFlows                    = "flows"
 	CopyingMapLost                     = "lost"
 	CopyingMapOwners                   = "owners"
 	CopyingMapPids                     = "pids"
 	CopyingMapRing                     = "ring"
+	CopyingMapUids                     = "uids"
 	CopyingProgCopyingTaskFile         = "copying_task_file"
 	CopyingProgCopyingTcp              = "copying_tcp"
 	CopyingProgKprobeInetStreamConnect = "kprobe_inet_stream_connect"
@@ -40,20 +43,27 @@ const (
 	CopyingProgRawInetSockSetState     = "raw_inet_sock_set_state"
 	CopyingProgRawNetDevQueue          = "raw_net_dev_queue"
 	CopyingProgRawNetifReceiveSkb      = "raw_netif_receive_skb"
+	CopyingProgRawSchedProcessFork     = "raw_sched_process_fork"
+	CopyingProgRawSchedProcessFree     = "raw_sched_process_free"
 	CopyingProgRawTcpRcvSpaceAdjust    = "raw_tcp_rcv_space_adjust"
 	CopyingVarAllSegments              = "all_segments"
 	CopyingVarBtfCloseCall             = "btf_close_call"
 	CopyingVarBtfEarlierNote           = "btf_earlier_note"
 	CopyingVarBtfEventKind             = "btf_event_kind"
 	CopyingVarBtfEventNote             = "btf_event_note"
+	CopyingVarBtfListedProcess         = "btf_listed_process"
 	CopyingVarBtfOwnerSource           = "btf_owner_source"
 	CopyingVarBtfRetransmitKind        = "btf_retransmit_kind"
 	CopyingVarBtfToldIcmp              = "btf_told_icmp"
 	CopyingVarFilterAddress            = "filter_address"
+	CopyingVarFilterCgroups            = "filter_cgroups"
+	CopyingVarFilterComms              = "filter_comms"
 	CopyingVarFilterLocalPort          = "filter_local_port"
 	CopyingVarFilterPid                = "filter_pid"
+	CopyingVarFilterPids               = "filter_pids"
 	CopyingVarFilterPort               = "filter_port"
 	CopyingVarFilterRemotePort         = "filter_remote_port"
+	CopyingVarFilterUids               = "filter_uids"
 	CopyingVarFinalSnapshot            = "final_snapshot"
 	CopyingVarIgnoredDrops             = "ignored_drops"
 	CopyingVarKnownSocketFd            = "known_socket_fd"
@@ -62,10 +72,12 @@ const (
 	CopyingVarNetnsCount               = "netns_count"
 	CopyingVarNetnsWanted              = "netns_wanted"
 	CopyingVarOnlyFamily               = "only_family"
+	CopyingVarPidNamespace             = "pid_namespace"
 	CopyingVarPorts                    = "ports"
 	CopyingVarRemotePorts              = "remote_ports"
 	CopyingVarSocketOperations         = "socket_operations"
 	CopyingVarTracing                  = "tracing"
+	CopyingVarUnfollowedProcesses      = "unfollowed_processes"
 	CopyingVarUnreadableSegments       = "unreadable_segments"
 	CopyingVarWakeupBytes              = "wakeup_bytes"
 	CopyingVarWalked                   = "walked"
@@ -130,6 +142,8 @@ type CopyingProgramSpecs struct {
 	RawInetSockSetState     *ebpf.ProgramSpec `ebpf:"raw_inet_sock_set_state"`
 	RawNetDevQueue          *ebpf.ProgramSpec `ebpf:"raw_net_dev_queue"`
 	RawNetifReceiveSkb      *ebpf.ProgramSpec `ebpf:"raw_netif_receive_skb"`
+	RawSchedProcessFork     *ebpf.ProgramSpec `ebpf:"raw_sched_process_fork"`
+	RawSchedProcessFree     *ebpf.ProgramSpec `ebpf:"raw_sched_process_free"`
 	RawTcpRcvSpaceAdjust    *ebpf.ProgramSpec `ebpf:"raw_tcp_rcv_space_adjust"`
 }
 
@@ -138,46 +152,56 @@ type CopyingProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type CopyingMapSpecs struct {
 	Addresses *ebpf.MapSpec `ebpf:"addresses"`
+	Cgroups   *ebpf.MapSpec `ebpf:"cgroups"`
+	Comms     *ebpf.MapSpec `ebpf:"comms"`
 	Connects  *ebpf.MapSpec `ebpf:"connects"`
 	Flows     *ebpf.MapSpec `ebpf:"flows"`
 	Lost      *ebpf.MapSpec `ebpf:"lost"`
 	Owners    *ebpf.MapSpec `ebpf:"owners"`
 	Pids      *ebpf.MapSpec `ebpf:"pids"`
 	Ring      *ebpf.MapSpec `ebpf:"ring"`
+	Uids      *ebpf.MapSpec `ebpf:"uids"`
 }
 
 // CopyingVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type CopyingVariableSpecs struct {
-	AllSegments        *ebpf.VariableSpec `ebpf:"all_segments"`
-	BtfCloseCall       *ebpf.VariableSpec `ebpf:"btf_close_call"`
-	BtfEarlierNote     *ebpf.VariableSpec `ebpf:"btf_earlier_note"`
-	BtfEventKind       *ebpf.VariableSpec `ebpf:"btf_event_kind"`
-	BtfEventNote       *ebpf.VariableSpec `ebpf:"btf_event_note"`
-	BtfOwnerSource     *ebpf.VariableSpec `ebpf:"btf_owner_source"`
-	BtfRetransmitKind  *ebpf.VariableSpec `ebpf:"btf_retransmit_kind"`
-	BtfToldIcmp        *ebpf.VariableSpec `ebpf:"btf_told_icmp"`
-	FilterAddress      *ebpf.VariableSpec `ebpf:"filter_address"`
-	FilterLocalPort    *ebpf.VariableSpec `ebpf:"filter_local_port"`
-	FilterPid          *ebpf.VariableSpec `ebpf:"filter_pid"`
-	FilterPort         *ebpf.VariableSpec `ebpf:"filter_port"`
-	FilterRemotePort   *ebpf.VariableSpec `ebpf:"filter_remote_port"`
-	FinalSnapshot      *ebpf.VariableSpec `ebpf:"final_snapshot"`
-	IgnoredDrops       *ebpf.VariableSpec `ebpf:"ignored_drops"`
-	KnownSocketFd      *ebpf.VariableSpec `ebpf:"known_socket_fd"`
-	LocalPorts         *ebpf.VariableSpec `ebpf:"local_ports"`
-	LostRecords        *ebpf.VariableSpec `ebpf:"lost_records"`
-	NetnsCount         *ebpf.VariableSpec `ebpf:"netns_count"`
-	NetnsWanted        *ebpf.VariableSpec `ebpf:"netns_wanted"`
-	OnlyFamily         *ebpf.VariableSpec `ebpf:"only_family"`
-	Ports              *ebpf.VariableSpec `ebpf:"ports"`
-	RemotePorts        *ebpf.VariableSpec `ebpf:"remote_ports"`
-	SocketOperations   *ebpf.VariableSpec `ebpf:"socket_operations"`
-	Tracing            *ebpf.VariableSpec `ebpf:"tracing"`
-	UnreadableSegments *ebpf.VariableSpec `ebpf:"unreadable_segments"`
-	WakeupBytes        *ebpf.VariableSpec `ebpf:"wakeup_bytes"`
-	Walked             *ebpf.VariableSpec `ebpf:"walked"`
+	AllSegments         *ebpf.VariableSpec `ebpf:"all_segments"`
+	BtfCloseCall        *ebpf.VariableSpec `ebpf:"btf_close_call"`
+	BtfEarlierNote      *ebpf.VariableSpec `ebpf:"btf_earlier_note"`
+	BtfEventKind        *ebpf.VariableSpec `ebpf:"btf_event_kind"`
+	BtfEventNote        *ebpf.VariableSpec `ebpf:"btf_event_note"`
+	BtfListedProcess    *ebpf.VariableSpec `ebpf:"btf_listed_process"`
+	BtfOwnerSource      *ebpf.VariableSpec `ebpf:"btf_owner_source"`
+	BtfRetransmitKind   *ebpf.VariableSpec `ebpf:"btf_retransmit_kind"`
+	BtfToldIcmp         *ebpf.VariableSpec `ebpf:"btf_told_icmp"`
+	FilterAddress       *ebpf.VariableSpec `ebpf:"filter_address"`
+	FilterCgroups       *ebpf.VariableSpec `ebpf:"filter_cgroups"`
+	FilterComms         *ebpf.VariableSpec `ebpf:"filter_comms"`
+	FilterLocalPort     *ebpf.VariableSpec `ebpf:"filter_local_port"`
+	FilterPid           *ebpf.VariableSpec `ebpf:"filter_pid"`
+	FilterPids          *ebpf.VariableSpec `ebpf:"filter_pids"`
+	FilterPort          *ebpf.VariableSpec `ebpf:"filter_port"`
+	FilterRemotePort    *ebpf.VariableSpec `ebpf:"filter_remote_port"`
+	FilterUids          *ebpf.VariableSpec `ebpf:"filter_uids"`
+	FinalSnapshot       *ebpf.VariableSpec `ebpf:"final_snapshot"`
+	IgnoredDrops        *ebpf.VariableSpec `ebpf:"ignored_drops"`
+	KnownSocketFd       *ebpf.VariableSpec `ebpf:"known_socket_fd"`
+	LocalPorts          *ebpf.VariableSpec `ebpf:"local_ports"`
+	LostRecords         *ebpf.VariableSpec `ebpf:"lost_records"`
+	NetnsCount          *ebpf.VariableSpec `ebpf:"netns_count"`
+	NetnsWanted         *ebpf.VariableSpec `ebpf:"netns_wanted"`
+	OnlyFamily          *ebpf.VariableSpec `ebpf:"only_family"`
+	PidNamespace        *ebpf.VariableSpec `ebpf:"pid_namespace"`
+	Ports               *ebpf.VariableSpec `ebpf:"ports"`
+	RemotePorts         *ebpf.VariableSpec `ebpf:"remote_ports"`
+	SocketOperations    *ebpf.VariableSpec `ebpf:"socket_operations"`
+	Tracing             *ebpf.VariableSpec `ebpf:"tracing"`
+	UnfollowedProcesses *ebpf.VariableSpec `ebpf:"unfollowed_processes"`
+	UnreadableSegments  *ebpf.VariableSpec `ebpf:"unreadable_segments"`
+	WakeupBytes         *ebpf.VariableSpec `ebpf:"wakeup_bytes"`
+	Walked              *ebpf.VariableSpec `ebpf:"walked"`
 }
 
 // CopyingObjects contains all objects after they have been loaded into the kernel.
@@ -201,23 +225,29 @@ func (o *CopyingObjects) Close() error {
 // It can be passed to LoadCopyingObjects or ebpf.CollectionSpec.LoadAndAssign.
 type CopyingMaps struct {
 	Addresses *ebpf.Map `ebpf:"addresses"`
+	Cgroups   *ebpf.Map `ebpf:"cgroups"`
+	Comms     *ebpf.Map `ebpf:"comms"`
 	Connects  *ebpf.Map `ebpf:"connects"`
 	Flows     *ebpf.Map `ebpf:"flows"`
 	Lost      *ebpf.Map `ebpf:"lost"`
 	Owners    *ebpf.Map `ebpf:"owners"`
 	Pids      *ebpf.Map `ebpf:"pids"`
 	Ring      *ebpf.Map `ebpf:"ring"`
+	Uids      *ebpf.Map `ebpf:"uids"`
 }
 
 func (m *CopyingMaps) Close() error {
 	return _CopyingClose(
 		m.Addresses,
+		m.Cgroups,
+		m.Comms,
 		m.Connects,
 		m.Flows,
 		m.Lost,
 		m.Owners,
 		m.Pids,
 		m.Ring,
+		m.Uids,
 	)
 }
 
@@ -225,34 +255,41 @@ func (m *CopyingMaps) Close() error {
 //
 // It can be passed to LoadCopyingObjects or ebpf.CollectionSpec.LoadAndAssign.
 type CopyingVariables struct {
-	AllSegments        *ebpf.Variable `ebpf:"all_segments"`
-	BtfCloseCall       *ebpf.Variable `ebpf:"btf_close_call"`
-	BtfEarlierNote     *ebpf.Variable `ebpf:"btf_earlier_note"`
-	BtfEventKind       *ebpf.Variable `ebpf:"btf_event_kind"`
-	BtfEventNote       *ebpf.Variable `ebpf:"btf_event_note"`
-	BtfOwnerSource     *ebpf.Variable `ebpf:"btf_owner_source"`
-	BtfRetransmitKind  *ebpf.Variable `ebpf:"btf_retransmit_kind"`
-	BtfToldIcmp        *ebpf.Variable `ebpf:"btf_told_icmp"`
-	FilterAddress      *ebpf.Variable `ebpf:"filter_address"`
-	FilterLocalPort    *ebpf.Variable `ebpf:"filter_local_port"`
-	FilterPid          *ebpf.Variable `ebpf:"filter_pid"`
-	FilterPort         *ebpf.Variable `ebpf:"filter_port"`
-	FilterRemotePort   *ebpf.Variable `ebpf:"filter_remote_port"`
-	FinalSnapshot      *ebpf.Variable `ebpf:"final_snapshot"`
-	IgnoredDrops       *ebpf.Variable `ebpf:"ignored_drops"`
-	KnownSocketFd      *ebpf.Variable `ebpf:"known_socket_fd"`
-	LocalPorts         *ebpf.Variable `ebpf:"local_ports"`
-	LostRecords        *ebpf.Variable `ebpf:"lost_records"`
-	NetnsCount         *ebpf.Variable `ebpf:"netns_count"`
-	NetnsWanted        *ebpf.Variable `ebpf:"netns_wanted"`
-	OnlyFamily         *ebpf.Variable `ebpf:"only_family"`
-	Ports              *ebpf.Variable `ebpf:"ports"`
-	RemotePorts        *ebpf.Variable `ebpf:"remote_ports"`
-	SocketOperations   *ebpf.Variable `ebpf:"socket_operations"`
-	Tracing            *ebpf.Variable `ebpf:"tracing"`
-	UnreadableSegments *ebpf.Variable `ebpf:"unreadable_segments"`
-	WakeupBytes        *ebpf.Variable `ebpf:"wakeup_bytes"`
-	Walked             *ebpf.Variable `ebpf:"walked"`
+	AllSegments         *ebpf.Variable `ebpf:"all_segments"`
+	BtfCloseCall        *ebpf.Variable `ebpf:"btf_close_call"`
+	BtfEarlierNote      *ebpf.Variable `ebpf:"btf_earlier_note"`
+	BtfEventKind        *ebpf.Variable `ebpf:"btf_event_kind"`
+	BtfEventNote        *ebpf.Variable `ebpf:"btf_event_note"`
+	BtfListedProcess    *ebpf.Variable `ebpf:"btf_listed_process"`
+	BtfOwnerSource      *ebpf.Variable `ebpf:"btf_owner_source"`
+	BtfRetransmitKind   *ebpf.Variable `ebpf:"btf_retransmit_kind"`
+	BtfToldIcmp         *ebpf.Variable `ebpf:"btf_told_icmp"`
+	FilterAddress       *ebpf.Variable `ebpf:"filter_address"`
+	FilterCgroups       *ebpf.Variable `ebpf:"filter_cgroups"`
+	FilterComms         *ebpf.Variable `ebpf:"filter_comms"`
+	FilterLocalPort     *ebpf.Variable `ebpf:"filter_local_port"`
+	FilterPid           *ebpf.Variable `ebpf:"filter_pid"`
+	FilterPids          *ebpf.Variable `ebpf:"filter_pids"`
+	FilterPort          *ebpf.Variable `ebpf:"filter_port"`
+	FilterRemotePort    *ebpf.Variable `ebpf:"filter_remote_port"`
+	FilterUids          *ebpf.Variable `ebpf:"filter_uids"`
+	FinalSnapshot       *ebpf.Variable `ebpf:"final_snapshot"`
+	IgnoredDrops        *ebpf.Variable `ebpf:"ignored_drops"`
+	KnownSocketFd       *ebpf.Variable `ebpf:"known_socket_fd"`
+	LocalPorts          *ebpf.Variable `ebpf:"local_ports"`
+	LostRecords         *ebpf.Variable `ebpf:"lost_records"`
+	NetnsCount          *ebpf.Variable `ebpf:"netns_count"`
+	NetnsWanted         *ebpf.Variable `ebpf:"netns_wanted"`
+	OnlyFamily          *ebpf.Variable `ebpf:"only_family"`
+	PidNamespace        *ebpf.Variable `ebpf:"pid_namespace"`
+	Ports               *ebpf.Variable `ebpf:"ports"`
+	RemotePorts         *ebpf.Variable `ebpf:"remote_ports"`
+	SocketOperations    *ebpf.Variable `ebpf:"socket_operations"`
+	Tracing             *ebpf.Variable `ebpf:"tracing"`
+	UnfollowedProcesses *ebpf.Variable `ebpf:"unfollowed_processes"`
+	UnreadableSegments  *ebpf.Variable `ebpf:"unreadable_segments"`
+	WakeupBytes         *ebpf.Variable `ebpf:"wakeup_bytes"`
+	Walked              *ebpf.Variable `ebpf:"walked"`
 }
 
 // CopyingPrograms contains all programs after they have been loaded into the kernel.
@@ -276,6 +313,8 @@ type CopyingPrograms struct {
 	RawInetSockSetState     *ebpf.Program `ebpf:"raw_inet_sock_set_state"`
 	RawNetDevQueue          *ebpf.Program `ebpf:"raw_net_dev_queue"`
 	RawNetifReceiveSkb      *ebpf.Program `ebpf:"raw_netif_receive_skb"`
+	RawSchedProcessFork     *ebpf.Program `ebpf:"raw_sched_process_fork"`
+	RawSchedProcessFree     *ebpf.Program `ebpf:"raw_sched_process_free"`
 	RawTcpRcvSpaceAdjust    *ebpf.Program `ebpf:"raw_tcp_rcv_space_adjust"`
 }
 
@@ -298,6 +337,8 @@ func (p *CopyingPrograms) Close() error {
 		p.RawInetSockSetState,
 		p.RawNetDevQueue,
 		p.RawNetifReceiveSkb,
+		p.RawSchedProcessFork,
+		p.RawSchedProcessFree,
 		p.RawTcpRcvSpaceAdjust,
 	)
 }

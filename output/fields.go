@@ -7,6 +7,7 @@ import (
 
 	"tcptrace/events"
 	"tcptrace/internal/human"
+	"tcptrace/process"
 	"tcptrace/timeline"
 )
 
@@ -47,6 +48,9 @@ type Source struct {
 	// Finding is for FindingFields.
 	Finding *timeline.Finding
 	Options *Options
+
+	details   process.Details
+	detailsOf *timeline.Process // whose details they are
 }
 
 // Field is one fact that the formats can show.
@@ -159,6 +163,24 @@ var startFields = []Field{
 			}
 			return append(b, s.Options.Cgroup(s.Timeline.Process.CgroupID)...)
 		}},
+	{Path: "process.cgroup_id", Kind: Integer, Optional: true, Doc: "number of its cgroup v2",
+		value: func(b []byte, s *Source) []byte { return appendNonZero(b, s.Timeline.Process.CgroupID) }},
+	{Path: "process.tid", Kind: Integer, Optional: true, Doc: "the thread that connected, accepted or used the socket first, where one did; in the initial pid namespace",
+		value: func(b []byte, s *Source) []byte { return appendNonZero(b, s.Timeline.Process.TID) }},
+	{Path: "process.ppid", Kind: Integer, Optional: true, Doc: "its parent process; null, as the next three may be, where it was gone before it could be asked",
+		value: func(b []byte, s *Source) []byte { return appendNonZero(b, details(s).ParentPID) }},
+	{Path: "process.inner_pid", Kind: Integer, Optional: true, Doc: "its process ID in its own pid namespace, a container's; null where that is the host's",
+		value: func(b []byte, s *Source) []byte { return appendNonZero(b, details(s).InnerPID) }},
+	{Path: "process.exe", Kind: Text, Optional: true, Doc: "path of its program's file, in its own mount namespace; null also where that may not be read",
+		value: func(b []byte, s *Source) []byte { return append(b, details(s).Exe...) }},
+	{Path: "process.cmdline", Kind: Text, Optional: true, Doc: "its arguments with spaces between, at most 4096 bytes, a longer one ends in `…`; whatever the process wants it to be",
+		value: func(b []byte, s *Source) []byte { return append(b, details(s).CommandLine...) }},
+	{Path: "process.container_id", Kind: Word, Optional: true, Doc: "of the container whose cgroup it is in, as the path shows it",
+		value: func(b []byte, s *Source) []byte { return append(b, details(s).Container.ID...) }},
+	{Path: "process.container_runtime", Kind: Word, Optional: true, Doc: "`docker`, `containerd`, `cri-o` or `podman`, where the path shows it",
+		value: func(b []byte, s *Source) []byte { return append(b, details(s).Container.Runtime...) }},
+	{Path: "process.pod_uid", Kind: Word, Optional: true, Doc: "of its Kubernetes pod, where the path shows it",
+		value: func(b []byte, s *Source) []byte { return append(b, details(s).Container.PodUID...) }},
 	{Path: "process.source", Kind: Word, Doc: "how the owner is known: `connect`, `accept`, `listen`, `io`, `snapshot` or `inherited` (below)",
 		value: func(b []byte, s *Source) []byte { return append(b, s.Timeline.Process.Source.String()...) }},
 	{Path: "process.confidence", Kind: Word, Doc: "`certain`: it was seen at the socket, or was the only one that held it; `likely`: it holds the listening socket, or is one of several that hold it",
@@ -324,6 +346,19 @@ var FindingFields = []Field{
 	{Path: "next", Kind: Text, Doc: "what to look at next",
 		value: func(b []byte, s *Source) []byte { return append(b, s.Finding.Next...) }},
 }
+
+// details are the owner's, asked for once for each timeline.
+func details(s *Source) *process.Details {
+	if s.Options.Process == nil {
+		return &noDetails
+	}
+	if s.detailsOf != &s.Timeline.Process {
+		s.detailsOf, s.details = &s.Timeline.Process, s.Options.Process(&s.Timeline.Process)
+	}
+	return &s.details
+}
+
+var noDetails process.Details
 
 // offered are the fields of what a side offered in its handshake.
 func offered(path, doc string, of func(*timeline.Handshake) *timeline.Maybe[events.Options]) []Field {

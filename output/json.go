@@ -37,7 +37,7 @@ func (w *jsonWriter) Write(u *timeline.Update) error {
 	w.buf = append(w.buf, '{')
 	w.buf = run(w.buf, program, &w.source)
 	w.buf = append(w.buf, '}', '\n')
-	w.source.Timeline, w.source.Entry, w.source.Finding = nil, nil, nil
+	w.source.Timeline, w.source.Entry, w.source.Finding, w.source.detailsOf = nil, nil, nil, nil // memory is used again
 	return w.flushEnough()
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tcptrace/events"
+	"tcptrace/process"
 	"tcptrace/timeline"
 )
 
@@ -56,6 +57,8 @@ type Options struct {
 	ResetReason func(reason uint32) string
 	// Cgroup is the path of a cgroup, by its ID of cgroup v2; "" or nil: not known.
 	Cgroup func(id uint64) string
+	// Process are the owner's details; nil: none are known.
+	Process func(p *timeline.Process) process.Details
 }
 
 // TimeColumn is a set of columns of time, named as bcc's tcpstates does.

@@ -103,7 +103,12 @@ type Filters struct {
 	Addresses   []string `json:"addresses"` // prefixes
 	Netns       []uint32 `json:"netns"`     // inode numbers
 	PIDs        []uint32 `json:"pids"`
-	Segments    string   `json:"segments"` // control or all
+	FollowForks bool     `json:"follow_forks"`
+	UIDs        []uint32 `json:"uids"`
+	Comms       []string `json:"comms"`
+	Cgroups     []uint64 `json:"cgroup_ids"` // of cgroup v2
+	Command     []string `json:"command"`    // that was started to be traced; empty for none
+	Segments    string   `json:"segments"`   // control or all
 }
 
 // Totals are a run's.
@@ -116,6 +121,7 @@ type Totals struct {
 	Forgotten   uint64 `json:"forgotten"`
 	Unreadable  uint64 `json:"unreadable"`
 	Undecodable uint64 `json:"undecodable"`
+	Unfollowed  uint64 `json:"unfollowed"` // child processes, for which the kernel's table was full
 }
 
 // WriteJSON writes a Report or a Meta as one line.

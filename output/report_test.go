@@ -83,7 +83,8 @@ func TestReportJSON(t *testing.T) {
 	meta := &Meta{
 		Schema: MetaSchema, Version: "v1", PID: 5, Start: Timestamp(time.Unix(1, 0)), Check: *madeReport(), Kept: []string{"CAP_BPF"},
 		Filters: Filters{Family: ptr("ipv6"), Ports: []string{"80", "8000-8100"}, LocalPorts: []string{}, RemotePorts: []string{},
-			Addresses: []string{"10.0.0.0/8", "fd00::/64"}, Netns: []uint32{7}, PIDs: []uint32{1}, Segments: "control"},
+			Addresses: []string{"10.0.0.0/8", "fd00::/64"}, Netns: []uint32{7}, PIDs: []uint32{1},
+			UIDs: []uint32{1000}, Comms: []string{"curl"}, Cgroups: []uint64{42}, Command: []string{"curl", "-s"}, Segments: "control"},
 	}
 	line := func(m *Meta) []byte {
 		var b bytes.Buffer

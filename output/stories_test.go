@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tcptrace/events"
+	"tcptrace/process"
 	"tcptrace/timeline"
 )
 
@@ -26,6 +27,14 @@ func storyOptions() Options {
 		},
 		Cgroup: func(id uint64) string {
 			return map[uint64]string{4242: "/system.slice/shop.service"}[id]
+		},
+		Process: func(p *timeline.Process) process.Details {
+			return map[uint32]process.Details{
+				90211: {ParentPID: 90100, Exe: "/usr/bin/psql", CommandLine: "psql -h 192.0.2.7 shop", InnerPID: 17,
+					Container: process.Container{
+						ID:      "3f2b7d5c9e0a4b1f8c6d2e7a9b0c1d3e5f708192a3b4c5d6e7f8091a2b3c4d5e",
+						Runtime: "containerd", PodUID: "7f2d1c3b-55aa-4e1b-9d0c-0123456789ab"}},
+			}[p.PID]
 		},
 	}
 }
@@ -57,7 +66,7 @@ func comm(s string) (c events.Comm) {
 }
 
 func (s *story) by(pid uint32, name string, source events.OwnerSource) *story {
-	s.t.Process = timeline.Process{PID: pid, UID: 1000, CgroupID: 4242, Comm: comm(name), Source: source}
+	s.t.Process = timeline.Process{PID: pid, TID: pid, Start: 4711, UID: 1000, CgroupID: 4242, Comm: comm(name), Source: source}
 	return s
 }
 

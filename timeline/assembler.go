@@ -105,6 +105,16 @@ func (a *Assembler) Stats() Stats { return a.stats }
 // Live is how many timelines are kept at the moment.
 func (a *Assembler) Live() int { return a.live.n }
 
+// Unfinished is how many of them are in neither CLOSE nor TIME_WAIT.
+func (a *Assembler) Unfinished() (n int) {
+	for t := a.live.first; t != nil; t = t.track.live.next {
+		if t.State != events.Close && t.State != events.TimeWait {
+			n++
+		}
+	}
+	return n
+}
+
 // Add takes the next event.
 func (a *Assembler) Add(e *events.Event) []Update {
 	a.begin()

@@ -73,6 +73,10 @@ type Timeline struct {
 // Process is who owns a socket.
 type Process struct {
 	PID, UID uint32
+	// TID is the thread that made it the owner, 0 where none did.
+	TID uint32
+	// Start is when the process started, in units of 10 ms of CLOCK_BOOTTIME, 0 unknown.
+	Start    uint32
 	CgroupID uint64
 	Comm     events.Comm
 	// Source is SourceUnknown where no process is known; the rest is then 0.

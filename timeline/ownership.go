@@ -35,6 +35,8 @@ func processOf(e *events.Event) Process {
 	return Process{
 		PID:      e.PID(),
 		UID:      e.UID(),
+		TID:      e.TID(),
+		Start:    e.ProcessStart(),
 		CgroupID: e.CgroupID(),
 		Comm:     e.Comm(),
 		Source:   e.Source(),

@@ -23,15 +23,13 @@ type Filter struct {
 	Addresses []netip.Prefix
 	// Netns are inode numbers of network namespaces.
 	Netns []uint32
-	// PIDs are thread groups, as the initial pid namespace counts: the socket's owner, not who is on the CPU.
-	PIDs []uint32
+	Processes
 }
 
 // Limits of the filter, set by bpf/config.h and bpf/maps.h.
 const (
 	MaxNetns     = 64
 	MaxAddresses = 1024
-	MaxPIDs      = 4096
 )
 
 // portSet has a bit for each port: bit p%64 of word p/64 (bpf/config.h).
@@ -68,7 +66,6 @@ func (f *Filter) setConstants(spec *ebpf.CollectionSpec) error {
 		{gen.BPFVarNetnsCount, uint32(len(f.Netns))},
 		{gen.BPFVarNetnsWanted, netns},
 		{gen.BPFVarFilterAddress, len(f.Addresses) > 0},
-		{gen.BPFVarFilterPid, len(f.PIDs) > 0},
 	} {
 		if err := set(v.name, v.value); err != nil {
 			return err
@@ -92,7 +89,7 @@ func (f *Filter) setConstants(spec *ebpf.CollectionSpec) error {
 			return err
 		}
 	}
-	return nil
+	return f.Processes.setConstants(spec)
 }
 
 // fillMaps puts what does not fit a constant into the filter's maps.
@@ -107,10 +104,5 @@ func (f *Filter) fillMaps(maps map[string]*ebpf.Map) error {
 			return fmt.Errorf("filter on address %s: %w", prefix, err)
 		}
 	}
-	for _, pid := range f.PIDs {
-		if err := maps[gen.BPFMapPids].Put(pid, uint8(1)); err != nil {
-			return fmt.Errorf("filter on pid %d: %w", pid, err)
-		}
-	}
-	return nil
+	return f.Processes.fillMaps(maps)
 }

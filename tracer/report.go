@@ -25,7 +25,7 @@ type Report struct {
 // is traced meanwhile.
 func Check(opts Options) Report {
 	r := system()
-	t, err := prepare(opts, hooks)
+	t, err := prepare(opts, opts.Filter.table(true))
 	if err != nil {
 		r.Err = err
 		return r

@@ -117,11 +117,8 @@ func (t *Tracer) DropRights(needs ...Need) (kept []string, err error) {
 		}
 		kept = append(kept, name(n.Capability))
 	}
-	if err := final.SetProc(); err != nil {
-		return nil, fmt.Errorf("drop the capabilities: %w", err)
-	}
-	if _, err := cap.Prctlw(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return nil, fmt.Errorf("set no_new_privs: %w", err)
+	if err := giveUp(final); err != nil {
+		return nil, err
 	}
 	return kept, nil
 }
@@ -150,6 +147,29 @@ func priority() error {
 	if limit.Cur < 20 {
 		limit.Cur = limit.Max
 		return unix.Setrlimit(unix.RLIMIT_NICE, &limit)
+	}
+	return nil
+}
+
+// KeepRightToLook gives up, for the whole process and for good, every capability but the one to look at other users' processes
+// (CAP_SYS_PTRACE), which is kept where there is one.
+func KeepRightToLook() error {
+	final := cap.NewSet()
+	if held, err := cap.GetProc().GetFlag(cap.Permitted, cap.SYS_PTRACE); err == nil && held {
+		if err := errors.Join(final.SetFlag(cap.Permitted, true, cap.SYS_PTRACE), final.SetFlag(cap.Effective, true, cap.SYS_PTRACE)); err != nil {
+			return err
+		}
+	}
+	return giveUp(final)
+}
+
+// giveUp leaves just these, and lets no program that is started gain others.
+func giveUp(final *cap.Set) error {
+	if err := final.SetProc(); err != nil {
+		return fmt.Errorf("drop the capabilities: %w", err)
+	}
+	if _, err := cap.Prctlw(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("set no_new_privs: %w", err)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ type Handler interface {
 }
 
 const (
-	// pollInterval bounds how long an event waits for its reader.
+	// pollInterval is Options.Poll's default.
 	pollInterval = 25 * time.Millisecond
 	// commitBytes: the kernel gets its space back in batches of this size.
 	commitBytes = 64 << 10
@@ -42,6 +42,8 @@ type Stats struct {
 	Undecodable uint64
 	// Missed runs of a program: it was already running on that CPU.
 	Missed uint64
+	// Unfollowed processes were children whose parents are followed, for which there was no more room.
+	Unfollowed uint64
 }
 
 // Run reads until ctx is done; Finish then takes what is left.
@@ -56,7 +58,7 @@ func (t *Tracer) Run(ctx context.Context, h Handler) (err error) {
 	defer func() { err = errors.Join(err, guard.stop()) }()
 
 	for ctx.Err() == nil {
-		if _, err := t.reader.wait(pollInterval); err != nil {
+		if _, err := t.reader.wait(t.poll); err != nil {
 			return err
 		}
 		if err := t.drain(h); err != nil {
@@ -178,6 +180,7 @@ func (t *Tracer) Stats() Stats {
 		Undecodable: t.ring.undecodable,
 		Lost:        t.variable(gen.BPFVarLostRecords),
 		Unreadable:  t.variable(gen.BPFVarUnreadableSegments),
+		Unfollowed:  t.variable(gen.BPFVarUnfollowedProcesses),
 	}
 	s.Missed = t.missed()
 	return s

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -45,6 +46,8 @@ type Options struct {
 	Attach Kind
 	// BTF is a file with the running kernel's types, "" for the kernel's own.
 	BTF string
+	// Poll bounds how long an event waits for its reader; 0 is 25 ms.
+	Poll time.Duration
 	// Flows is how many endpoints the kernel programs remember at once.
 	Flows int
 }
@@ -70,12 +73,13 @@ type Tracer struct {
 	kernel         *btf.Spec
 	memlock        error // why RLIMIT_MEMLOCK could not be raised
 	reader         *poller
+	poll           time.Duration
 }
 
 // Open loads the programs, attaches them and begins to trace: from its return on, what
 // happens is in the ring. The error is one of those above, or an *AttachError, where it has such a cause.
 func Open(opts Options) (*Tracer, error) {
-	t, err := prepare(opts, hooks)
+	t, err := prepare(opts, opts.Filter.table(false))
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +123,11 @@ func prepareSpec(spec *ebpf.CollectionSpec, kernel *btf.Spec, opts Options, tabl
 	if err := opts.setConstants(spec, kernel); err != nil {
 		return nil, err
 	}
-	t := &Tracer{kernel: kernel, memlock: raiseMemlock(), system: system(), walks: map[string]*link.Iter{}, netns: opts.Filter.Netns}
+	if opts.Poll == 0 {
+		opts.Poll = pollInterval
+	}
+	t := &Tracer{poll: opts.Poll, kernel: kernel, memlock: raiseMemlock(), system: system(),
+		walks: map[string]*link.Iter{}, netns: opts.Filter.Netns}
 	programs := spec.Programs
 	spec.Programs = nil
 	var err error
@@ -130,7 +138,15 @@ func prepareSpec(spec *ebpf.CollectionSpec, kernel *btf.Spec, opts Options, tabl
 	if err := opts.Filter.fillMaps(t.collection.Maps); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
+	if err := t.putPIDs(spec, opts.Filter.PIDs); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
 	t.attach(spec, opts.Attach, table)
+	if opts.Filter.FollowForks {
+		if err := t.followEarlier(spec, opts.Filter.PIDs); err != nil {
+			return nil, errors.Join(err, t.Close())
+		}
+	}
 	return t, nil
 }
 

@@ -87,7 +87,8 @@ func TestFiltersPassTheVerifier(t *testing.T) {
 	all := Filter{
 		Family: 6, Ports: []PortRange{{1, 65535}}, LocalPorts: []PortRange{{80, 80}}, RemotePorts: []PortRange{{1, 2}, {5, 7}},
 		Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/64")},
-		Netns:     []uint32{1, 2, 3}, PIDs: []uint32{1, 2},
+		Netns:     []uint32{1, 2, 3},
+		Processes: Processes{PIDs: []uint32{1, 2}, FollowForks: true, UIDs: []uint32{0}, Comms: []string{"curl"}, Cgroups: []uint64{1}},
 	}
 	for _, segments := range []bool{false, true} {
 		tr := open(t, Options{Filter: all, AllSegments: segments})

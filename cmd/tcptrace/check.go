@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"tcptrace/output"
 	"tcptrace/tracer"
@@ -24,8 +25,16 @@ func check(o *options, stdout io.Writer) (possible bool, err error) {
 	return r.Possible, nil
 }
 
+// commandPoll is for a command: what it starts may be gone soon, and costs little to look for.
+const commandPoll = time.Millisecond
+
 func tracerOptions(o *options) tracer.Options {
+	var poll time.Duration
+	if len(o.command) > 0 {
+		poll = commandPoll
+	}
 	return tracer.Options{
+		Poll:        poll,
 		Filter:      o.filter,
 		AllSegments: o.allSegments,
 		RingSize:    o.ringSize,
@@ -92,7 +101,7 @@ func hook(h tracer.Hook) output.Hook { return output.Hook{Kind: string(h.Kind), 
 func words(list []string) []string { return append([]string{}, list...) }
 
 // sayStarted says how it is attached, and what this kernel cannot tell: in full, --check does.
-func sayStarted(stderr io.Writer, r tracer.Report) {
+func sayStarted(stderr io.Writer, r tracer.Report, command []string) {
 	var kinds, missing []string
 	for i := range r.Facts {
 		f := &r.Facts[i]
@@ -105,7 +114,11 @@ func sayStarted(stderr io.Writer, r tracer.Report) {
 			missing = append(missing, f.Name)
 		}
 	}
-	fmt.Fprintf(stderr, "tcptrace: tracing by %s; Ctrl-C ends it\n", enumerate(kinds))
+	what, end := "tracing", "Ctrl-C ends it"
+	if len(command) > 0 {
+		what, end = fmt.Sprintf("tracing %q", command[0]), "its connections are told when it has ended"
+	}
+	fmt.Fprintf(stderr, "tcptrace: %s by %s; %s\n", what, enumerate(kinds), end)
 	if len(missing) > 0 {
 		fmt.Fprintf(stderr, "tcptrace: this kernel does not show %s: tcptrace --check says why\n", enumerate(missing))
 	}

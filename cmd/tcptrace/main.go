@@ -18,6 +18,12 @@ import (
 
 func main() {
 	// The first signal ends the tracing, in order; the second ends the process.
+	switch os.Args[0] { // tcptrace as another process
+	case gateName:
+		os.Exit(passGate(os.Args[1:]))
+	case helperName:
+		os.Exit(helpMain())
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	os.Exit(command(ctx, os.Args[1:], os.Stdout, os.Stderr))
@@ -46,8 +52,18 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "tcptrace", version())
 		return exitOK
 	}
+	if o.output != "" {
+		f, err := os.Create(o.output)
+		if err != nil {
+			fmt.Fprintf(stderr, "tcptrace: output file: %s\n", err)
+			return exitFailure
+		}
+		defer f.Close() // each line was written when it was told
+		stdout = f
+	}
 	o.screen = screenOf(stdout, os.Getenv)
 	var matched uint64
+	var status int // of the command that was traced
 	switch {
 	case o.check:
 		var possible bool
@@ -57,13 +73,17 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case o.replay != "":
 		matched, err = replay(o, stdout, stderr)
 	default:
-		matched, err = run(ctx, o, stdout, stderr)
+		matched, status, err = run(ctx, o, stdout, stderr)
 	}
+	var refused *refusal
 	switch {
-	case err == nil && matched > 0:
+	case err == nil && status == exitOK && matched > 0:
 		return exitMatched
 	case err == nil:
-		return exitOK
+		return status
+	case errors.As(err, &refused):
+		fmt.Fprintf(stderr, "tcptrace: %s\n", refused.Why)
+		return refused.Status
 	}
 	fmt.Fprintf(stderr, "tcptrace: %s\n", explain(err))
 	if os.Getenv(debugVariable) != "" {

@@ -69,6 +69,11 @@ func filters(o *options) output.Filters {
 		Addresses:   []string{},
 		Netns:       append([]uint32{}, o.filter.Netns...),
 		PIDs:        append([]uint32{}, o.filter.PIDs...),
+		FollowForks: o.filter.FollowForks,
+		UIDs:        append([]uint32{}, o.filter.UIDs...),
+		Comms:       append([]string{}, o.filter.Comms...),
+		Cgroups:     append([]uint64{}, o.filter.Cgroups...),
+		Command:     append([]string{}, o.command...),
 		Segments:    "control",
 	}
 	if o.filter.Family != 0 {

@@ -47,16 +47,20 @@ type options struct {
 	record    string
 	replay    string
 	meta      string
+	output    string   // file, "" is standard output
+	command   []string // to start and to trace; none: everything is traced
 
 	check         bool
 	help, version bool
 }
 
-const usage = `Usage: tcptrace [flags]
+const usage = `Usage: tcptrace [flags] [-- command args…]
 
 Shows each TCP connection's handshake and teardown as it happens in the kernel:
 every state change and every SYN, SYN-ACK, ACK, FIN and RST, in order, per
 socket, with the process that owns it. Needs root, or CAP_BPF and CAP_PERFMON.
+With a command, starts it as the user who called sudo, and shows its connections
+and those of its children, when it has ended (with -O, as they happen).
 
 `
 
@@ -64,6 +68,7 @@ const examples = `
 Examples:
   tcptrace                         everything on this host, as it happens
   tcptrace -P 443                  connections from or to port 443
+  tcptrace -- curl -s example.com  those of a command and its children
   tcptrace -p 1234 -T              those of process 1234, with the time of day
   tcptrace -D 5432 -a 10.0.0.0/8   to PostgreSQL servers in 10.0.0.0/8
   tcptrace -N /run/netns/blue      in one network namespace
@@ -74,6 +79,7 @@ Examples:
   tcptrace -j --duration 10s | jq 'select(.handshake.outcome == "refused")'
 
 Exit status: 0 traced (--check: could trace), 1 failed, 2 wrong usage, 3 a connection matched --fail-if.
+Of a command: its own, 128+N where signal N ended it, 127 where there is none, 126 where it cannot be run.
 `
 
 // usageError is a mistake in the command line: exit status 2.
@@ -84,6 +90,8 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // rawFlags are flags whose words are not checked yet.
 type rawFlags struct {
 	pids, ports, localPorts, remotePorts, addresses, netns []string
+	uids, comms, cgroups, containers                       []string
+	follow                                                 bool
 	v4, v6, json, explain, seconds, timeOfDay              bool
 	format, segments, attach, ringSize, failIf             string
 	failed, reset, retransmits                             bool
@@ -98,6 +106,11 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.SetOutput(io.Discard)
 
 	f.StringSliceVarP(&raw.pids, "pid", "p", nil, "only sockets of these processes (`PID`,…)")
+	f.BoolVarP(&raw.follow, "follow-forks", "f", false, "with -p, of their children too, and of theirs")
+	f.StringSliceVarP(&raw.uids, "uid", "u", nil, "only sockets of processes of these users (`USER`: id or name)")
+	f.StringSliceVar(&raw.comms, "comm", nil, "only sockets of processes with this `NAME`, as ps -o comm has it")
+	f.StringSliceVar(&raw.cgroups, "cgroup", nil, "only sockets of processes in this cgroup v2 or below it (`PATH`: /system.slice/nginx.service)")
+	f.StringSliceVar(&raw.containers, "container", nil, "only sockets of processes in the container whose `ID` begins so")
 	f.StringSliceVarP(&raw.ports, "port", "P", nil, "only with these ports on either side (`PORTS`: 80,443,8000-8100)")
 	f.StringSliceVarP(&raw.localPorts, "local-port", "L", nil, "only with these local `PORTS`")
 	f.StringSliceVarP(&raw.remotePorts, "remote-port", "D", nil, "only with these remote `PORTS`")
@@ -114,6 +127,7 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.DurationVar(&raw.minHandshake, "min-handshake", 0, "only those whose handshake took this `TIME` or more, such as 10ms")
 	f.StringVar(&raw.failIf, "fail-if", "", "exit with status 3 if a connection is `WHAT`: 'failed|reset|retransmits|handshake>50ms'")
 
+	f.StringVarP(&o.output, "output-file", "O", "", "write to `FILE` instead of standard output, which a command may use")
 	f.StringVarP(&raw.format, "output", "o", "text", "`FORMAT` of the output: "+formatNames())
 	f.BoolVarP(&raw.json, "json", "j", false, "short for -o json")
 	f.BoolVar(&raw.explain, "explain", false, "short for -o explain")
@@ -172,10 +186,15 @@ func parseOptions(args []string) (*options, error) {
 		}
 	}
 	if f.NArg() > 0 {
-		if f.ArgsLenAtDash() >= 0 {
-			return nil, usagef("cannot start %q: tracing a command is not built yet; start it yourself and filter with -p or -P", f.Arg(0))
+		if f.ArgsLenAtDash() != 0 {
+			return nil, usagef("unexpected argument %q: filters are flags, such as -P 443 or -p 1234; a command to trace comes after --", f.Arg(0))
 		}
-		return nil, usagef("unexpected argument %q: filters are flags, such as -P 443 or -p 1234", f.Arg(0))
+		o.command = f.Args()
+		if err := o.checkCommand(raw); err != nil {
+			return nil, err
+		}
+	} else if f.ArgsLenAtDash() == 0 {
+		return nil, usagef("no command after --: tcptrace -- curl -s example.com")
 	}
 	for _, short := range []struct {
 		flag, format string
@@ -202,18 +221,8 @@ func (o *options) checkFilter(raw *rawFlags) (err error) {
 	if t.RemotePorts, err = parsePorts("-D", raw.remotePorts); err != nil {
 		return err
 	}
-	for _, s := range raw.pids {
-		pid, err := strconv.ParseUint(s, 10, 31)
-		if err != nil || pid == 0 {
-			return usagef("-p %s: not a process id (a number from 1)", s)
-		}
-		if _, err := os.Stat("/proc/" + s); errors.Is(err, os.ErrNotExist) {
-			return usagef("-p %s: there is no such process", s)
-		}
-		t.PIDs = append(t.PIDs, uint32(pid))
-	}
-	if len(t.PIDs) > tracer.MaxPIDs {
-		return usagef("-p: %d processes, at most %d", len(t.PIDs), tracer.MaxPIDs)
+	if t.Processes, err = checkProcesses(raw); err != nil {
+		return err
 	}
 	for _, s := range raw.addresses {
 		prefix, err := parsePrefix(s)

@@ -8,9 +8,12 @@ import (
 	"net/netip"
 	"os"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tcptrace/output"
 	"tcptrace/tracer"
@@ -67,6 +70,29 @@ func TestOptions(t *testing.T) {
 	}
 }
 
+// thread is one of this process's that is not its first.
+func thread(t *testing.T) int {
+	t.Helper()
+	tid := make(chan int)
+	end := make(chan struct{})
+	t.Cleanup(func() { close(end) })
+	for range 2 { // one of them is not on the first
+		go func() {
+			runtime.LockOSThread()
+			tid <- unix.Gettid()
+			<-end
+		}()
+	}
+	for range 2 {
+		if id := <-tid; id != os.Getpid() {
+			go func() { <-tid }()
+			return id
+		}
+	}
+	t.Fatal("no second thread")
+	return 0
+}
+
 // TestWrongUsage: each mistake ends with status 2, in one line that names it, before anything is touched.
 func TestWrongUsage(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
@@ -114,7 +140,18 @@ func TestWrongUsage(t *testing.T) {
 		{"--check --meta b", "--check traces nothing"},
 		{"--check --replay b", "--check traces nothing"},
 		{"443", `unexpected argument "443"`},
-		{"-- curl x", `cannot start "curl"`},
+		{"curl -- x", `unexpected argument "curl": filters are flags, such as -P 443 or -p 1234; a command to trace comes after --`},
+		{"--", "no command after --"},
+		{fmt.Sprintf("-p %d -- true", os.Getpid()), "-p and a command exclude each other"},
+		{"--check -- true", "--check traces nothing: leave out the command"},
+		{"--replay f -- true", "--replay starts nothing: leave out the command"},
+		{"-f", "-f follows the children of the processes that -p names"},
+		{fmt.Sprintf("-p %d", thread(t)), fmt.Sprintf("a thread of process %d: give that", os.Getpid())},
+		{"-u no-such-user-here", "-u no-such-user-here: neither a user id nor a user of this host"},
+		{"--comm a-name-of-17-byte", `--comm a-name-of-17-byte: the kernel keeps 15 bytes of a name: give "a-name-of-17-by"`},
+		{"--cgroup /no/such", "--cgroup /no/such: "},
+		{"--container web", "--container web: not a container's ID"},
+		{"--container 0123456789", "--container 0123456789: "},
 	} {
 		var stdout, stderr bytes.Buffer
 		status := command(context.Background(), strings.Fields(c.args), &stdout, &stderr)
@@ -186,7 +223,7 @@ func TestSayStarted(t *testing.T) {
 			"tcptrace: tracing by fentry and kprobes; Ctrl-C ends it\ntcptrace: this kernel does not show c and d: tcptrace --check says why\n"},
 	} {
 		var b bytes.Buffer
-		if sayStarted(&b, tracer.Report{Facts: c.facts}); b.String() != c.want {
+		if sayStarted(&b, tracer.Report{Facts: c.facts}, nil); b.String() != c.want {
 			t.Errorf("%q, want %q", b.String(), c.want)
 		}
 	}

@@ -13,30 +13,51 @@ import (
 	"tcptrace/events"
 	"tcptrace/finding"
 	"tcptrace/output"
+	"tcptrace/process"
 	"tcptrace/timeline"
 	"tcptrace/tracer"
 )
 
 // run traces until ctx is done, or for as long or as much as the options say:
-// hooks → ring → events → timelines → findings → output. It tells how many timelines matched --fail-if.
-func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uint64, err error) {
+// hooks → ring → events → timelines → findings → output. It tells how many timelines matched --fail-if, and
+// the exit status of the command that was to be traced.
+func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uint64, status int, err error) {
 	if err := removeOld(o.readyFile); err != nil {
-		return 0, fmt.Errorf("ready file: %w", err)
+		return 0, 0, fmt.Errorf("ready file: %w", err)
 	}
 	if err := removeOld(o.meta); err != nil {
-		return 0, fmt.Errorf("meta: %w", err)
+		return 0, 0, fmt.Errorf("meta: %w", err)
+	}
+	var traced *child
+	var held *heldWriter // of a command
+	if len(o.command) > 0 {
+		if traced, err = startChild(o.command); err != nil {
+			return 0, 0, err
+		}
+		defer traced.leave()
+		traced.filter(&o.filter.Processes)
+		if o.output == "" {
+			held = &heldWriter{to: stdout}
+			stdout = held
+			defer func() {
+				if traced.running {
+					err = errors.Join(err, held.release())
+				}
+			}()
+		}
 	}
 	t, err := tracer.Open(tracerOptions(o))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
 
 	start := time.Now()
 	p, err := newPipeline(o, events.NewClock(start, tracer.Now()), t, stdout, stderr)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
+	p.child, p.held = traced, held
 	defer func() { err = errors.Join(err, p.close()) }()
 
 	ctx, enough := context.WithCancel(ctx)
@@ -44,21 +65,27 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 	if err := t.Snapshot(p); errors.Is(err, errEnough) {
 		enough()
 	} else if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	meta := newMetaFile(o, t.Report(), start)
 	kept, err := t.DropRights(afterwards(o)...)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if err := meta.began(kept); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if !o.quiet {
-		sayStarted(stderr, t.Report())
+		sayStarted(stderr, t.Report(), o.command)
 	}
 	if err := createReady(o.readyFile); err != nil {
-		return 0, err
+		return 0, 0, err
+	}
+	if traced != nil {
+		if err := traced.run(ctx); err != nil {
+			return 0, 0, err
+		}
+		ctx = context.WithoutCancel(ctx) // it ends when the command has
 	}
 
 	if o.duration > 0 {
@@ -67,15 +94,18 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 		defer cancel()
 	}
 	if err := t.Run(ctx, p); err != nil && !errors.Is(err, errEnough) {
-		return 0, err
+		return 0, 0, err
 	}
 	if err := t.Finish(p); err != nil && !errors.Is(err, errEnough) {
-		return 0, err
+		return 0, 0, err
+	}
+	if traced != nil {
+		status = traced.status()
 	}
 	if err := p.finish(); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return p.matched, meta.ended(p.totals())
+	return p.matched, status, meta.ended(p.totals())
 }
 
 // afterwards is what takes rights after the tracing began: files that are still to be written.
@@ -119,11 +149,15 @@ var errEnough = errors.New("enough timelines")
 type pipeline struct {
 	o        *options
 	tracer   *tracer.Tracer // nil for a replay
+	child    *child         // the command that is traced; nil for none
+	held     *heldWriter    // what is told until then; nil: it is told at once
 	assemble *timeline.Assembler
 	find     *finding.Finder
 	out      output.Writer
 	record   *recordFile
 	stderr   io.Writer
+	// processes are asked for their details; nil where no format shows them.
+	processes *helper
 
 	events     uint64
 	shown      uint64 // timelines written
@@ -133,23 +167,28 @@ type pipeline struct {
 	toldLost   uint64
 	toldMissed uint64
 	toldLostAt uint64
+	endedAt    uint64 // when the command was found to have ended
 }
 
 func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stderr io.Writer) (*pipeline, error) {
 	p := &pipeline{o: o, tracer: t, stderr: stderr}
 	opts := output.Options{
-		Out:    stdout,
-		Clock:  clock,
-		Wide:   o.wide,
-		Time:   o.timeColumn,
-		Cgroup: tracer.NewCgroups().Path,
+		Out:   stdout,
+		Clock: clock,
+		Wide:  o.wide,
+		Time:  o.timeColumn,
 
 		Width:    o.screen.width,
 		ASCII:    o.screen.ascii,
 		Color:    o.screen.color,
 		Absolute: o.absolute,
 	}
-	if t != nil {
+	if t != nil { // a recording's processes and cgroups are not those of now
+		if o.format == "json" {
+			if err := p.askProcesses(&opts); err != nil {
+				return nil, err
+			}
+		}
 		reasons := t.DropReasons()
 		opts.DropReason = func(r uint32) string { return reasons[r] }
 		resets := t.ResetReasons()
@@ -175,6 +214,19 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 	return p, err
 }
 
+// askProcesses has the owners' details told.
+func (p *pipeline) askProcesses(opts *output.Options) (err error) {
+	cgroups := process.NewCgroups()
+	if p.processes, err = startHelper(cgroups); err != nil {
+		return err
+	}
+	opts.Cgroup = cgroups.Path
+	opts.Process = func(o *timeline.Process) process.Details {
+		return p.processes.Details(process.ID{PID: o.PID, Start: o.Start, Comm: o.Comm}, o.CgroupID)
+	}
+	return nil
+}
+
 // Event implements tracer.Handler.
 func (p *pipeline) Event(e *events.Event) error {
 	p.events++
@@ -183,6 +235,9 @@ func (p *pipeline) Event(e *events.Event) error {
 		if err := p.record.Write(e); err != nil {
 			return fmt.Errorf("record: %w", err)
 		}
+	}
+	if p.processes != nil && e.Source() != events.SourceUnknown {
+		p.processes.See(process.ID{PID: e.PID(), Start: e.ProcessStart(), Comm: e.Comm()})
 	}
 	return p.write(p.assemble.Add(e))
 }
@@ -198,7 +253,23 @@ func (p *pipeline) Quiet(now uint64) error {
 	if w, ok := p.out.(output.Waiter); ok {
 		err = errors.Join(err, w.Advance(now))
 	}
+	if err == nil && p.commandIsTold(now) {
+		err = errEnough
+	}
 	return errors.Join(err, p.out.Flush())
+}
+
+// commandIsTold: the command has ended, and so have its connections, or they have had their time. What it did last
+// may be in the ring yet when it is found to have ended.
+func (p *pipeline) commandIsTold(now uint64) bool {
+	switch {
+	case p.child == nil || p.finishing || !p.child.ended.Load():
+		return false
+	case p.endedAt == 0:
+		p.endedAt = now
+		return false
+	}
+	return p.assemble.Unfinished() == 0 || now-p.endedAt >= uint64(p.o.linger)
 }
 
 func (p *pipeline) write(updates []timeline.Update) error {
@@ -241,14 +312,25 @@ func (p *pipeline) show(u *timeline.Update) error {
 	return p.out.Write(u)
 }
 
+// answerTime bounds the wait for processes' details at the end.
+const answerTime = 200 * time.Millisecond
+
 // finish writes what is still open and says what there was.
 func (p *pipeline) finish() error {
 	p.finishing = true
+	if p.processes != nil {
+		p.processes.Settle(answerTime)
+	}
 	if err := p.write(p.assemble.Finish(p.last)); err != nil {
 		return err
 	}
 	if err := p.out.Flush(); err != nil {
 		return err
+	}
+	if p.held != nil {
+		if err := p.held.release(); err != nil {
+			return fmt.Errorf("write output: %w", err)
+		}
 	}
 	p.saySummary()
 	return nil
@@ -256,6 +338,9 @@ func (p *pipeline) finish() error {
 
 func (p *pipeline) close() error {
 	err := p.out.Close()
+	if p.processes != nil {
+		err = errors.Join(err, p.processes.close())
+	}
 	if p.record != nil {
 		err = errors.Join(err, p.record.Close())
 	}
@@ -298,6 +383,7 @@ func (p *pipeline) totals() output.Totals {
 		Forgotten:   s.Forgotten,
 		Unreadable:  kernel.Unreadable,
 		Undecodable: kernel.Undecodable,
+		Unfollowed:  kernel.Unfollowed,
 	}
 }
 
@@ -317,6 +403,7 @@ func (p *pipeline) saySummary() {
 		{s.Forgotten, "TIME_WAITs not watched (--max-timelines)"},
 		{s.Unreadable, "segments not readable"},
 		{s.Undecodable, "records not readable"},
+		{s.Unfollowed, "child processes not followed, there were too many at once"},
 		{s.Missed, "missed"},
 	} {
 		if n.n > 0 {

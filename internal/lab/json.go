@@ -21,6 +21,16 @@ type Timeline struct {
 		Source string `json:"source"`
 		// Confidence is "certain" or "likely".
 		Confidence string `json:"confidence"`
+
+		TID              *int    `json:"tid"`
+		PPID             *int    `json:"ppid"`
+		InnerPID         *int    `json:"inner_pid"`
+		Exe              *string `json:"exe"`
+		CommandLine      *string `json:"cmdline"`
+		Cgroup           *string `json:"cgroup"`
+		ContainerID      *string `json:"container_id"`
+		ContainerRuntime *string `json:"container_runtime"`
+		PodUID           *string `json:"pod_uid"`
 	} `json:"process"`
 	OpenedBy   *Actor `json:"opened_by"`
 	AcceptedBy *Actor `json:"accepted_by"`

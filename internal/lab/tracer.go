@@ -215,15 +215,26 @@ func (tr *Tracer) Stop() *Output {
 	t := tr.t
 	t.Helper()
 	_ = tr.cmd.Process.Signal(unix.SIGINT)
+	o, status := tr.Ended()
+	if status != 0 {
+		t.Fatalf("the tracer ended with status %d\n%s", status, o.Stderr)
+	}
+	return o
+}
+
+// Signal sends the tracer a signal.
+func (tr *Tracer) Signal(s unix.Signal) { _ = tr.cmd.Process.Signal(s) }
+
+// Ended waits until the tracer has ended, and reads its output.
+func (tr *Tracer) Ended() (o *Output, status int) {
+	t := tr.t
+	t.Helper()
 	select {
 	case <-tr.ended:
 	case <-time.After(patience):
 		t.Fatal("the tracer does not end")
 	}
-	o := &Output{Stderr: tr.stderr.String()}
-	if code := tr.cmd.ProcessState.ExitCode(); code != 0 {
-		t.Fatalf("the tracer ended with status %d\n%s", code, o.Stderr)
-	}
+	o = &Output{Stderr: tr.stderr.String()}
 	for line := range bytes.Lines(tr.stdout.Bytes()) {
 		var tl Timeline
 		if err := json.Unmarshal(line, &tl); err != nil {
@@ -236,5 +247,5 @@ func (tr *Tracer) Stop() *Output {
 			o.Timelines = append(o.Timelines, tl)
 		}
 	}
-	return o
+	return o, tr.cmd.ProcessState.ExitCode()
 }

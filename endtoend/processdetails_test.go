@@ -1,0 +1,63 @@
+package endtoend
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tcptrace/internal/lab"
+)
+
+// TestProcessDetails: what is told of a client in a pod's container, of another user and in a pid namespace of its own.
+func TestProcessDetails(t *testing.T) {
+	lab.Need(t, "bash", "unshare", "setpriv", "nsenter")
+	const container = "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
+	dir, path := testCgroup(t)
+	pod := "kubepods-besteffort-pod7f2d1c3b_55aa_4e1b_9d0c_0123456789ab.slice"
+	scope := "cri-containerd-" + container + ".scope"
+	for _, name := range []string{pod, filepath.Join(pod, scope)} {
+		inner := filepath.Join(dir, name)
+		if err := os.Mkdir(inner, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { removeCgroup(t, inner) })
+	}
+	bash, err := exec.LookPath("bash")
+	if err == nil {
+		bash, err = filepath.EvalSymlinks(bash)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	n := lab.Cable(t)
+	e := &env{t: t, net: n, family: "v4", client: n.Client4, server: n.Server4}
+	e.listen()
+	tracer := lab.StartTracer(t, "-N", n.Client.Path())
+	// It ends when the server has closed.
+	script := fmt.Sprintf("exec 3<>/dev/tcp/192.0.2.2/%d; read <&3; : \x1b[2J\xff", serverPort)
+	client := on(t, n.Client, "bash", "-c", fmt.Sprintf(`echo $$ > %s/cgroup.procs; exec unshare --pid --fork --kill-child setpriv --reuid 65534 --clear-groups bash -c "$0"`,
+		filepath.Join(dir, pod, scope)), script)
+	s := e.accept()
+	out := tracer.Stop() // while the client waits
+	s.close()
+	_ = client.Wait()
+	if len(out.Timelines) != 1 {
+		t.Fatalf("%d timelines, want the client's", len(out.Timelines))
+	}
+	p := out.Timelines[0].Process
+	equal(t, "uid", p.UID, 65534)
+	equal(t, "tid", *p.TID, p.PID)
+	if p.InnerPID == nil || *p.InnerPID != 1 || p.PPID == nil || *p.PPID != client.Process.Pid {
+		t.Errorf("inner pid %v, want 1; parent %v, want %d", p.InnerPID, p.PPID, client.Process.Pid)
+	}
+	equal(t, "exe", deref(p.Exe), bash)
+	equal(t, "command line", deref(p.CommandLine), "bash -c "+strings.ToValidUTF8(script, "\uFFFD"))
+	equal(t, "cgroup", deref(p.Cgroup), path+"/"+pod+"/"+scope)
+	equal(t, "container", deref(p.ContainerID), container)
+	equal(t, "runtime", deref(p.ContainerRuntime), "containerd")
+	equal(t, "pod", deref(p.PodUID), "7f2d1c3b-55aa-4e1b-9d0c-0123456789ab")
+}
