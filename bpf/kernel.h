@@ -81,6 +81,7 @@ struct ns_common {
 
 struct netns_ipv4 {
 	int sysctl_max_syn_backlog;
+	int sysctl_tcp_fin_timeout; /* jiffies */
 } KERNEL_STRUCT;
 
 struct net {
@@ -143,6 +144,7 @@ struct request_sock_queue {
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
 	struct request_sock_queue icsk_accept_queue; /* of a listener */
+	__u32 icsk_rto; /* jiffies */
 	__u8 icsk_ca_state : 5;
 	__u8 icsk_pending; /* the timer that runs: ICSK_TIME_* */
 } KERNEL_STRUCT;
@@ -164,6 +166,7 @@ struct tcp_sock {
 	__u32 rcv_nxt;
 	__u32 copied_seq; /* the next that the application has yet to read */
 	__u32 dsack_dups;
+	int linger2; /* TCP_LINGER2, jiffies; 0 not set */
 } KERNEL_STRUCT;
 
 /* What is left of a socket in TIME_WAIT, include/net/inet_timewait_sock.h */

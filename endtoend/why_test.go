@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -473,6 +474,26 @@ func TestFastOpen(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOrphanGoesByItsTimer: FIN_WAIT2 that nobody waits in lasts as long as the namespace's setting says.
+func TestOrphanGoesByItsTimer(t *testing.T) {
+	e := whyEnv(t, "v4")
+	e.net.Client.Sysctl("net.ipv4.tcp_fin_timeout", "2")
+	stop := e.trace()
+	c, s := e.open()
+	e.exchange(c, s)
+	c.close()
+	e.state(e.net.Client, tcpFinWait2)
+	lab.Eventually(t, "the kernel has forgotten it", func() bool { return len(e.net.Client.Sockets(serverPort)) == 0 })
+	pass(500 * time.Millisecond) // the kernel's timer is not slower than ours
+	tl := timelineOf(t, stop(), "client", clientPort)
+	equal(t, "findings", codes(t, tl), "fin-wait2-orphan")
+	equal(t, "state", tl.State, "CLOSE")
+	last := tl.Timeline[len(tl.Timeline)-1]
+	equal(t, "from", last.From, "FIN_WAIT2")
+	equal(t, "to", last.To, "CLOSE")
+	s.close()
 }
 
 // TestECN: asked and agreed, asked and refused.

@@ -30,6 +30,7 @@ type BPFCounters struct {
 	SrttUs             uint32
 	Dsacks             uint32
 	Unread             uint32
+	FinTimeoutMs       uint32
 	RetransmitsBy      [3]uint16
 	DropsIn            uint16
 	DropsOut           uint16
@@ -37,6 +38,7 @@ type BPFCounters struct {
 	DropReasonOut      uint16
 	Linger0            uint8
 	FlowKnown          uint8
+	_                  [4]byte
 }
 
 type BPFEvent struct {
@@ -193,6 +195,7 @@ const (
 	BPFVarFilterRemotePort     = "filter_remote_port"
 	BPFVarFinalSnapshot        = "final_snapshot"
 	BPFVarIgnoredDrops         = "ignored_drops"
+	BPFVarJiffyNs              = "jiffy_ns"
 	BPFVarLocalPorts           = "local_ports"
 	BPFVarLostRecords          = "lost_records"
 	BPFVarNetnsCount           = "netns_count"
@@ -300,6 +303,7 @@ type BPFVariableSpecs struct {
 	FilterRemotePort   *ebpf.VariableSpec `ebpf:"filter_remote_port"`
 	FinalSnapshot      *ebpf.VariableSpec `ebpf:"final_snapshot"`
 	IgnoredDrops       *ebpf.VariableSpec `ebpf:"ignored_drops"`
+	JiffyNs            *ebpf.VariableSpec `ebpf:"jiffy_ns"`
 	LocalPorts         *ebpf.VariableSpec `ebpf:"local_ports"`
 	LostRecords        *ebpf.VariableSpec `ebpf:"lost_records"`
 	NetnsCount         *ebpf.VariableSpec `ebpf:"netns_count"`
@@ -370,6 +374,7 @@ type BPFVariables struct {
 	FilterRemotePort   *ebpf.Variable `ebpf:"filter_remote_port"`
 	FinalSnapshot      *ebpf.Variable `ebpf:"final_snapshot"`
 	IgnoredDrops       *ebpf.Variable `ebpf:"ignored_drops"`
+	JiffyNs            *ebpf.Variable `ebpf:"jiffy_ns"`
 	LocalPorts         *ebpf.Variable `ebpf:"local_ports"`
 	LostRecords        *ebpf.Variable `ebpf:"lost_records"`
 	NetnsCount         *ebpf.Variable `ebpf:"netns_count"`

@@ -52,6 +52,7 @@ const (
 	CopyingVarFilterRemotePort         = "filter_remote_port"
 	CopyingVarFinalSnapshot            = "final_snapshot"
 	CopyingVarIgnoredDrops             = "ignored_drops"
+	CopyingVarJiffyNs                  = "jiffy_ns"
 	CopyingVarLocalPorts               = "local_ports"
 	CopyingVarLostRecords              = "lost_records"
 	CopyingVarNetnsCount               = "netns_count"
@@ -154,6 +155,7 @@ type CopyingVariableSpecs struct {
 	FilterRemotePort   *ebpf.VariableSpec `ebpf:"filter_remote_port"`
 	FinalSnapshot      *ebpf.VariableSpec `ebpf:"final_snapshot"`
 	IgnoredDrops       *ebpf.VariableSpec `ebpf:"ignored_drops"`
+	JiffyNs            *ebpf.VariableSpec `ebpf:"jiffy_ns"`
 	LocalPorts         *ebpf.VariableSpec `ebpf:"local_ports"`
 	LostRecords        *ebpf.VariableSpec `ebpf:"lost_records"`
 	NetnsCount         *ebpf.VariableSpec `ebpf:"netns_count"`
@@ -224,6 +226,7 @@ type CopyingVariables struct {
 	FilterRemotePort   *ebpf.Variable `ebpf:"filter_remote_port"`
 	FinalSnapshot      *ebpf.Variable `ebpf:"final_snapshot"`
 	IgnoredDrops       *ebpf.Variable `ebpf:"ignored_drops"`
+	JiffyNs            *ebpf.Variable `ebpf:"jiffy_ns"`
 	LocalPorts         *ebpf.Variable `ebpf:"local_ports"`
 	LostRecords        *ebpf.Variable `ebpf:"lost_records"`
 	NetnsCount         *ebpf.Variable `ebpf:"netns_count"`
