@@ -53,8 +53,10 @@ func TestAcceptQueueFull(t *testing.T) {
 		_ = e.connect(c, e.server, serverPort)
 		lab.Eventually(t, "its SYN has come", func() bool { return syns() > len(all) })
 		all = append(all, e.accept())
-		n := syns()
-		lab.Eventually(t, "the SYN has come again", func() bool { return syns() > n })
+		lab.Eventually(t, "the SYN has come again, and was answered", func() bool {
+			info, err := unix.GetsockoptTCPInfo(c.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+			return err == nil && info.State == tcpEstablished
+		})
 		for range backlog + 1 {
 			all = append(all, e.accept())
 		}
