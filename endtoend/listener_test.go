@@ -78,7 +78,9 @@ func TestAcceptQueueFull(t *testing.T) {
 		}
 		equal(t, "waiting", tl.Handshake.Overflow.Waiting, backlog+1)
 		equal(t, "backlog", tl.Handshake.Overflow.Backlog, backlog)
-		equal(t, "SYNs", tl.Handshake.Overflow.SYNs, 1)
+		if n := tl.Handshake.Overflow.SYNs; n < 1 {
+			t.Errorf("%d SYNs found it full", n)
+		}
 	})
 	t.Run("the-third-ACK-is-ignored", func(t *testing.T) {
 		t.Parallel()
