@@ -26,6 +26,9 @@ const volatile bool all_segments = false;
 /* Wake the reader when this many bytes wait in the ring. */
 const volatile __u32 wakeup_bytes = 1 << 20;
 
+/* Nanoseconds of a jiffy. */
+const volatile __u32 jiffy_ns;
+
 /* 0 both, else 4 or 6: the IP version on the wire. */
 const volatile __u8 only_family = 0;
 /* Sets of ports, host byte order: bit p % 64 of word p / 64. */

@@ -132,6 +132,7 @@ struct change {
 	/* Of the end, where new_state is CLOSE. */
 	__u32 dsacks;		   /* segments that the other end says it got twice (dsack_dups) */
 	__u32 unread;		   /* payload that was received and not read */
+	__u32 fin_timeout_ms;	   /* from FIN_WAIT2: how long that may last, tcp_fin_time() */
 	/* Segments sent again, by enum retransmit_kind. */
 	__u16 retransmits_by[3];
 	/* Data segments that this host dropped on their way in and out, and why the last was. */

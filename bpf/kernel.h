@@ -82,6 +82,7 @@ struct ns_common {
 
 struct netns_ipv4 {
 	int sysctl_max_syn_backlog;
+	int sysctl_tcp_fin_timeout; /* jiffies */
 } KERNEL_STRUCT;
 
 struct net {
@@ -154,6 +155,7 @@ struct request_sock_queue {
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
 	struct request_sock_queue icsk_accept_queue; /* of a listener */
+	__u32 icsk_rto; /* jiffies */
 	__u8 icsk_ca_state : 5;
 	__u8 icsk_pending; /* the timer that runs: ICSK_TIME_* */
 } KERNEL_STRUCT;
@@ -193,6 +195,7 @@ struct tcp_sock {
 	__u32 srtt_us; /* 8 times the smoothed round trip time */
 	__u32 copied_seq; /* the next that the application has yet to read */
 	__u32 dsack_dups;
+	int linger2; /* TCP_LINGER2, jiffies; 0 not set */
 } KERNEL_STRUCT;
 
 struct timer_list {

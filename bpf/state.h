@@ -100,6 +100,19 @@ static __always_inline bool in_time_wait(const struct flow *f, __u8 old_state)
 	       (f->bits & FLOW_OWES_FINACK || filter_pid || all_segments);
 }
 
+/* tcp_fin_time(): how long FIN_WAIT2 may last once no process has the socket. */
+static __always_inline __u32 fin_timeout_ms(struct sock *sk, struct tcp_sock *tp)
+{
+	__u32 rto = READ(tp, inet_conn.icsk_rto);
+	int jiffies = READ(tp, linger2);
+
+	if (!jiffies)
+		jiffies = READ(sk, __sk_common.skc_net.net, ipv4.sysctl_tcp_fin_timeout);
+	if (jiffies < (int)((rto << 2) - (rto >> 1)))
+		jiffies = (rto << 2) - (rto >> 1);
+	return (__u64)jiffies * jiffy_ns / 1000000;
+}
+
 /* What only the end shows; f may be NULL. */
 static __always_inline void put_ending(struct event *e, struct sock *sk, const struct flow *f)
 {
@@ -116,6 +129,8 @@ static __always_inline void put_ending(struct event *e, struct sock *sk, const s
 	c->linger_0 = READ(sk, __sk_common.skc_flags) & (1UL << SOCK_LINGER) &&
 		      !READ(sk, sk_lingertime);
 	c->dsacks = READ(tp, dsack_dups);
+	if (e->old_state == TCP_FIN_WAIT2)
+		c->fin_timeout_ms = fin_timeout_ms(sk, tp);
 	if (!f)
 		return;
 	c->flow_known = 1;

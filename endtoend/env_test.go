@@ -33,10 +33,11 @@ func TestMain(m *testing.M) {
 
 // The kernel's numbers of states that tests wait for (include/net/tcp_states.h).
 const (
-	tcpSynSent  = 2
-	tcpFinWait2 = 5
-	tcpTimeWait = 6
-	tcpListen   = 10
+	tcpEstablished = 1
+	tcpSynSent     = 2
+	tcpFinWait2    = 5
+	tcpTimeWait    = 6
+	tcpListen      = 10
 )
 
 // Facts that some kernels cannot tell (tracer/hooks.go).

@@ -185,6 +185,9 @@ type Ending struct {
 	DSACKs uint32
 	// Unread is payload in bytes that was received and not read.
 	Unread uint32
+	// FINTimeoutMS is how long FIN_WAIT2, which it was in, lasts without the peer's FIN, in
+	// milliseconds; 0 not known.
+	FINTimeoutMS uint32
 	// LingerZero: SO_LINGER was set to 0.
 	LingerZero bool
 	// FlowKnown: the rest, which is counted in the kernel programs, is known.
@@ -309,7 +312,7 @@ func (e *Event) Queues() Queues {
 func (e *Event) Ending() Ending {
 	c := e.change()
 	return Ending{
-		DSACKs: c.Dsacks, Unread: c.Unread, LingerZero: c.Linger0 != 0,
+		DSACKs: c.Dsacks, Unread: c.Unread, FINTimeoutMS: c.FinTimeoutMs, LingerZero: c.Linger0 != 0,
 		FlowKnown: c.FlowKnown != 0, RetransmitsBy: c.RetransmitsBy,
 		DropsIn: c.DropsIn, DropsOut: c.DropsOut,
 		DropReasonIn: c.DropReasonIn, DropReasonOut: c.DropReasonOut,

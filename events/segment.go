@@ -46,10 +46,10 @@ type Options struct {
 	MSS uint16
 	// WScale is the shift count as sent (RFC 7323, section 2.2); above 14 counts as 14.
 	WScale uint8
-	// TSVal and TSEcr are the timestamps (RFC 7323, section 3.2).
-	TSVal, TSEcr uint32
 	// FastOpenCookie: the Fast Open option has a cookie; without, it asks for one (RFC 7413, section 4.1.1).
 	FastOpenCookie bool
+	// TSVal and TSEcr are the timestamps (RFC 7323, section 3.2).
+	TSVal, TSEcr uint32
 }
 
 // OptionSet says which options a header has.

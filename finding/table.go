@@ -116,7 +116,7 @@ var Kinds = []Kind{
 	{"fin-wait2-orphan", warning,
 		"The application is gone, the FIN was acknowledged, and the other end does not close.",
 		"The other end's application holds its socket in CLOSE_WAIT.",
-		"On the other end: ss -tnp state close-wait. Here the kernel forgets it after net.ipv4.tcp_fin_timeout."},
+		"On the other end: ss -tnp state close-wait. Here the kernel forgets it after net.ipv4.tcp_fin_timeout, or TCP_LINGER2."},
 	{"connect-cancelled", warning,
 		"The application closed the socket, or ended, before the handshake was over.",
 		"A timeout of its own that is shorter than the kernel's, an attempt that lost a race (Happy Eyeballs), or it was killed.",

@@ -24,6 +24,7 @@ type BPFChange struct {
 	Counters      BPFCounters
 	Dsacks        uint32
 	Unread        uint32
+	FinTimeoutMs  uint32
 	RetransmitsBy [3]uint16
 	DropsIn       uint16
 	DropsOut      uint16
@@ -35,6 +36,7 @@ type BPFChange struct {
 	CloseCall     uint8
 	CloseSignal   uint8
 	Pad           [2]uint8
+	_             [4]byte
 }
 
 type BPFCloseCall uint32
@@ -106,6 +108,7 @@ type BPFEvent struct {
 			QueueLen   uint16
 			QueueMax   uint16
 		}
+		_ [8]byte
 	}
 }
 
@@ -255,6 +258,7 @@ const (
 	BPFVarFilterUids           = "filter_uids"
 	BPFVarFinalSnapshot        = "final_snapshot"
 	BPFVarIgnoredDrops         = "ignored_drops"
+	BPFVarJiffyNs              = "jiffy_ns"
 	BPFVarKnownSocketFd        = "known_socket_fd"
 	BPFVarLocalPorts           = "local_ports"
 	BPFVarLostRecords          = "lost_records"
@@ -380,6 +384,7 @@ type BPFVariableSpecs struct {
 	FilterUids          *ebpf.VariableSpec `ebpf:"filter_uids"`
 	FinalSnapshot       *ebpf.VariableSpec `ebpf:"final_snapshot"`
 	IgnoredDrops        *ebpf.VariableSpec `ebpf:"ignored_drops"`
+	JiffyNs             *ebpf.VariableSpec `ebpf:"jiffy_ns"`
 	KnownSocketFd       *ebpf.VariableSpec `ebpf:"known_socket_fd"`
 	LocalPorts          *ebpf.VariableSpec `ebpf:"local_ports"`
 	LostRecords         *ebpf.VariableSpec `ebpf:"lost_records"`
@@ -468,6 +473,7 @@ type BPFVariables struct {
 	FilterUids          *ebpf.Variable `ebpf:"filter_uids"`
 	FinalSnapshot       *ebpf.Variable `ebpf:"final_snapshot"`
 	IgnoredDrops        *ebpf.Variable `ebpf:"ignored_drops"`
+	JiffyNs             *ebpf.Variable `ebpf:"jiffy_ns"`
 	KnownSocketFd       *ebpf.Variable `ebpf:"known_socket_fd"`
 	LocalPorts          *ebpf.Variable `ebpf:"local_ports"`
 	LostRecords         *ebpf.Variable `ebpf:"lost_records"`

@@ -66,6 +66,7 @@ const (
 	CopyingVarFilterUids               = "filter_uids"
 	CopyingVarFinalSnapshot            = "final_snapshot"
 	CopyingVarIgnoredDrops             = "ignored_drops"
+	CopyingVarJiffyNs                  = "jiffy_ns"
 	CopyingVarKnownSocketFd            = "known_socket_fd"
 	CopyingVarLocalPorts               = "local_ports"
 	CopyingVarLostRecords              = "lost_records"
@@ -187,6 +188,7 @@ type CopyingVariableSpecs struct {
 	FilterUids          *ebpf.VariableSpec `ebpf:"filter_uids"`
 	FinalSnapshot       *ebpf.VariableSpec `ebpf:"final_snapshot"`
 	IgnoredDrops        *ebpf.VariableSpec `ebpf:"ignored_drops"`
+	JiffyNs             *ebpf.VariableSpec `ebpf:"jiffy_ns"`
 	KnownSocketFd       *ebpf.VariableSpec `ebpf:"known_socket_fd"`
 	LocalPorts          *ebpf.VariableSpec `ebpf:"local_ports"`
 	LostRecords         *ebpf.VariableSpec `ebpf:"lost_records"`
@@ -275,6 +277,7 @@ type CopyingVariables struct {
 	FilterUids          *ebpf.Variable `ebpf:"filter_uids"`
 	FinalSnapshot       *ebpf.Variable `ebpf:"final_snapshot"`
 	IgnoredDrops        *ebpf.Variable `ebpf:"ignored_drops"`
+	JiffyNs             *ebpf.Variable `ebpf:"jiffy_ns"`
 	KnownSocketFd       *ebpf.Variable `ebpf:"known_socket_fd"`
 	LocalPorts          *ebpf.Variable `ebpf:"local_ports"`
 	LostRecords         *ebpf.Variable `ebpf:"lost_records"`

@@ -100,7 +100,7 @@ func (a *Assembler) closed(t *Timeline, e, by *events.Event) {
 		a.enterTimeWait(t, now)
 	case from == events.FinWait2 && !reset && e.Errno() == 0 && e.Notes().Has(events.NoteOrphan):
 		t.track.orphanFinWait2, t.Teardown.Orphan = true, true
-		a.schedule(&a.orphans, t, now+finTimeout)
+		a.schedule(&a.orphans, t, now+t.orphanStay())
 	default:
 		// A reset or an error that arrives while a process is at it is not its doing; ss -K is (tcp_abort).
 		if errno := unix.Errno(e.Errno()); reset || errno != 0 && errno != unix.ECONNABORTED {

@@ -1,6 +1,10 @@
 package timeline
 
-import "tcptrace/events"
+import (
+	"time"
+
+	"tcptrace/events"
+)
 
 // timeWait is the little that is kept of a connection in TIME_WAIT after its
 // timeline was written: enough to tell what still happens to it.
@@ -83,6 +87,15 @@ func (a *Assembler) waitVanished(w *timeWait) {
 	t := a.wake(w)
 	a.endWait(w, t, w.gone)
 	a.tellWait(w, t)
+}
+
+// orphanStay is how long an orphan's small socket stays in FIN_WAIT2. Of a longer net.ipv4.tcp_fin_timeout
+// the big one has waited out what is more.
+func (t *Timeline) orphanStay() uint64 {
+	if ms := t.track.ending.FINTimeoutMS; ms != 0 {
+		return min(uint64(ms)*uint64(time.Millisecond), timeWaitLen)
+	}
+	return finTimeout
 }
 
 // orphanGone: the peer's FIN never came.

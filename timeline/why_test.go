@@ -232,6 +232,23 @@ func TestQueues(t *testing.T) {
 	equal(t, "a queue that is not told is known", s.only().Handshake.AcceptQueue.Known, false)
 }
 
+// TestOrphanStays: as long as its timer says, which without word of that is 60 s.
+func TestOrphanStays(t *testing.T) {
+	for ms, stay := range map[uint32]uint64{0: 60 * sec, 2000: 2 * sec, 90000: 60 * sec} {
+		s := newStory(t, timeline.Options{})
+		s.established(7)
+		s.state(7, events.Established, events.FinWait1, 0)
+		s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 0, 509)
+		s.segment(events.KindReceive, events.ACK, 0, y+2, 1050)
+		s.state(7, events.FinWait1, events.FinWait2, 0)
+		s.ending(7, events.FinWait2, events.NoteOrphan, 0, gen.BPFCounters{FinTimeoutMs: ms})
+		begun := s.now
+		s.wait(61 * sec)
+		s.wait(sec)
+		equal(t, "end", s.only().End, timeline.Some(begun+stay))
+	}
+}
+
 func TestNegotiation(t *testing.T) {
 	const ecnSetup = events.SYN | events.ECE | events.CWR
 	asks, cookie := []byte{34, 2, 1, 1}, []byte{34, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1, 1}

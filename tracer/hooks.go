@@ -108,7 +108,7 @@ var hooks = []hook{
 	},
 	{
 		fact:    "TIME_WAIT's end",
-		absence: "TIME_WAIT, and an orphan's FIN_WAIT2, are taken to last 60 s, unless a segment ends them",
+		absence: "TIME_WAIT is taken to last 60 s, and an orphan's FIN_WAIT2 as long as its timer, unless a segment ends them",
 		ways: []way{{
 			{Fentry, "inet_twsk_kill", gen.BPFProgOnInetTwskKill},
 			{Kprobe, "inet_twsk_kill", gen.CopyingProgKprobeInetTwskKill},

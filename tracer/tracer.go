@@ -160,6 +160,7 @@ func (o *Options) setConstants(spec *ebpf.CollectionSpec, kernel *btf.Spec) erro
 		value any
 	}{
 		{gen.BPFVarIgnoredDrops, ignoredDrops(kernel)},
+		{gen.BPFVarJiffyNs, jiffy()},
 		{gen.BPFVarAllSegments, o.AllSegments},
 		{gen.BPFVarWakeupBytes, uint32(o.RingSize / wakeupShare)},
 	} {
@@ -171,6 +172,15 @@ func (o *Options) setConstants(spec *ebpf.CollectionSpec, kernel *btf.Spec) erro
 	spec.Maps[gen.BPFMapFlows].MaxEntries = uint32(o.Flows)
 	spec.Maps[gen.BPFMapOwners].MaxEntries = uint32(o.Flows)
 	return nil
+}
+
+// jiffy is how long the kernel's is, in nanoseconds: what the coarse clocks tick by.
+func jiffy() uint32 {
+	var tick unix.Timespec
+	if unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &tick) != nil {
+		return 0
+	}
+	return uint32(tick.Nsec)
 }
 
 // begin maps the ring and lets all programs begin at once: what was told by some of the hooks
