@@ -16,30 +16,33 @@
 #define DROP_REASONS_MAX 256
 
 /*
+ * What is global has an initial value, here and elsewhere: only then does the compiler lay it out in
+ * this order, and the programs of both objects share its memory (handlers.h).
+ *
  * Set when all programs are attached, cleared before the first is detached: they begin
  * and end together, or a connection would be told by some of them and seem whole.
  */
-bool tracing;
+bool tracing = false;
 
 /* Every segment is an event, not only those that control the connection. */
-const volatile bool all_segments;
+const volatile bool all_segments = false;
 /* Wake the reader when this many bytes wait in the ring. */
 const volatile __u32 wakeup_bytes = 1 << 20;
 
 /* 0 both, else 4 or 6: the IP version on the wire. */
-const volatile __u8 only_family;
+const volatile __u8 only_family = 0;
 /* Sets of ports, host byte order: bit p % 64 of word p / 64. */
-const volatile bool filter_port, filter_local_port, filter_remote_port;
-const volatile __u64 ports[PORT_WORDS], local_ports[PORT_WORDS], remote_ports[PORT_WORDS];
+const volatile bool filter_port = false, filter_local_port = false, filter_remote_port = false;
+const volatile __u64 ports[PORT_WORDS] = {}, local_ports[PORT_WORDS] = {}, remote_ports[PORT_WORDS] = {};
 /* Inode numbers of network namespaces; none means all. */
-const volatile __u32 netns_count;
-const volatile __u32 netns_wanted[NETNS_MAX];
+const volatile __u32 netns_count = 0;
+const volatile __u32 netns_wanted[NETNS_MAX] = {};
 /* Either side's address must match a prefix in the map addresses. */
-const volatile bool filter_address;
+const volatile bool filter_address = false;
 /* Only sockets of the processes in the map pids. */
-const volatile bool filter_pid;
+const volatile bool filter_pid = false;
 /* Reasons of kfree_skb that are no drops, by the running kernel's numbers: a set as above. */
-const volatile __u64 ignored_drops[DROP_REASONS_MAX / 64];
+const volatile __u64 ignored_drops[DROP_REASONS_MAX / 64] = {};
 
 enum verdict {
 	UNWANTED,

@@ -161,7 +161,7 @@ struct {
 } pids SEC(".maps");
 
 /* Running totals, never reset; the reader looks at them in place. */
-__u64 lost_records;	   /* found the ring full */
-__u64 unreadable_segments; /* TCP whose header was not in the skb's linear part */
+__u64 lost_records = 0;	   /* found the ring full */
+__u64 unreadable_segments = 0; /* TCP whose header was not in the skb's linear part */
 
 #endif

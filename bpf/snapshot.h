@@ -12,15 +12,15 @@
 #include "sock.h"
 
 /* Set for the last run. */
-bool final_snapshot;
+bool final_snapshot = false;
 /*
  * The file operations of every socket: what bpf_sock_from_file() asks for, which came with 5.11.
  * Before, a walk finds them at the file descriptor that the loader says is a socket.
  */
-__u64 socket_operations;
+__u64 socket_operations = 0;
 __s32 known_socket_fd = -1;
 /* The socket that a walk is at, for earlier.h. One walk runs at a time. */
-volatile __u64 walked;
+volatile __u64 walked = 0;
 
 static __always_inline struct socket *socket_of(struct task_struct *task, struct file *file, __u32 fd)
 {
