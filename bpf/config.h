@@ -16,6 +16,9 @@
 #define DROP_REASONS_MAX 256
 
 /*
+ * What is global has an initial value, here and elsewhere: only then does the compiler lay it out in
+ * this order, and the programs of both objects share its memory (handlers.h).
+ *
  * Set when all programs are attached, cleared before the first is detached: they begin
  * and end together, or a connection would be told by some of them and seem whole.
  */

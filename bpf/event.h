@@ -129,10 +129,13 @@ struct counters {
 /* A change of state, of STATE. */
 struct change {
 	struct counters counters;
-	/* Of the end, where new_state is CLOSE. */
-	__u32 dsacks;		   /* segments that the other end says it got twice (dsack_dups) */
-	__u32 unread;		   /* payload that was received and not read */
-	__u32 fin_timeout_ms;	   /* from FIN_WAIT2: how long that may last, tcp_fin_time() */
+	/* With NOTE_BY_PROCESS: the process that read from or wrote to the socket last, as far
+	 * as it was looked at; 0 none. */
+	__u32 user_pid;
+	/* Of the end, where new_state is CLOSE, up to flow_known. */
+	__u32 unread;	      /* payload that was received and not read */
+	__u32 fin_timeout_ms; /* from FIN_WAIT2: how long that may last, tcp_fin_time() */
+	__u16 dsacks;	      /* segments that the other end says it got twice (dsack_dups); 65535 is that or more */
 	/* Segments sent again, by enum retransmit_kind. */
 	__u16 retransmits_by[3];
 	/* Data segments that this host dropped on their way in and out, and why the last was. */
@@ -140,14 +143,10 @@ struct change {
 	__u16 drops_out;
 	__u16 drop_reason_in;
 	__u16 drop_reason_out;
-	__u8 linger_0; /* SO_LINGER is set, its time is 0 */
-	__u8 flow_known; /* the fields that are counted for a flow, not by the socket, are filled in */
-	/* With NOTE_BY_PROCESS: the process that read from or wrote to the socket last, as far
-	 * as it was looked at; 0 none. */
-	__u32 user_pid;
-	__u8 close_call;   /* enum close_call */
+	__u8 linger_0;	   /* SO_LINGER is set, its time is 0 */
+	__u8 flow_known;   /* the fields that are counted for a flow, not by the socket, are filled in */
+	__u8 close_call;   /* with NOTE_BY_PROCESS: enum close_call */
 	__u8 close_signal; /* that ended the process, for CLOSE_EXIT; 0 it called exit() */
-	__u8 pad[2];
 };
 
 /* Why TCP sent a segment again. */

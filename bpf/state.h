@@ -128,7 +128,8 @@ static __always_inline void put_ending(struct event *e, struct sock *sk, const s
 		c->unread = unread;
 	c->linger_0 = READ(sk, __sk_common.skc_flags) & (1UL << SOCK_LINGER) &&
 		      !READ(sk, sk_lingertime);
-	c->dsacks = READ(tp, dsack_dups);
+	__u32 dsacks = READ(tp, dsack_dups);
+	c->dsacks = dsacks < 65535 ? dsacks : 65535;
 	if (e->old_state == TCP_FIN_WAIT2)
 		c->fin_timeout_ms = fin_timeout_ms(sk, tp);
 	if (!f)

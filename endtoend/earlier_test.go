@@ -11,9 +11,8 @@ import (
 )
 
 const (
-	tcpEstablished = 1
 	tcpSynRecv     = 3
-	factUnheld     = "earlier sockets of no process"
+	factUnheld     = "sockets of no process"
 )
 
 // one is the only timeline of an endpoint.

@@ -224,6 +224,9 @@ func TestOwners(t *testing.T) {
 		{"pre-fork", 2000, 0},
 	} {
 		t.Run(c.mode+"-"+strconv.Itoa(c.n), func(t *testing.T) {
+			if testing.Short() {
+				c.n = min(c.n, 200) // an emulated machine is slow
+			}
 			n := lab.Cable(t)
 			at := netip.AddrPortFrom(n.Server4, serverPort)
 			tracer := lab.StartTracer(t, "-N", n.Client.Path(), "-N", n.Server.Path())

@@ -312,7 +312,7 @@ func (e *Event) Queues() Queues {
 func (e *Event) Ending() Ending {
 	c := e.change()
 	return Ending{
-		DSACKs: c.Dsacks, Unread: c.Unread, FINTimeoutMS: c.FinTimeoutMs, LingerZero: c.Linger0 != 0,
+		DSACKs: uint32(c.Dsacks), Unread: c.Unread, FINTimeoutMS: c.FinTimeoutMs, LingerZero: c.Linger0 != 0,
 		FlowKnown: c.FlowKnown != 0, RetransmitsBy: c.RetransmitsBy,
 		DropsIn: c.DropsIn, DropsOut: c.DropsOut,
 		DropReasonIn: c.DropReasonIn, DropReasonOut: c.DropReasonOut,

@@ -22,9 +22,10 @@ type BPFAddressPrefix struct {
 type BPFChange struct {
 	_             structs.HostLayout
 	Counters      BPFCounters
-	Dsacks        uint32
+	UserPid       uint32
 	Unread        uint32
 	FinTimeoutMs  uint32
+	Dsacks        uint16
 	RetransmitsBy [3]uint16
 	DropsIn       uint16
 	DropsOut      uint16
@@ -32,11 +33,8 @@ type BPFChange struct {
 	DropReasonOut uint16
 	Linger0       uint8
 	FlowKnown     uint8
-	UserPid       uint32
 	CloseCall     uint8
 	CloseSignal   uint8
-	Pad           [2]uint8
-	_             [4]byte
 }
 
 type BPFCloseCall uint32
@@ -108,7 +106,6 @@ type BPFEvent struct {
 			QueueLen   uint16
 			QueueMax   uint16
 		}
-		_ [8]byte
 	}
 }
 

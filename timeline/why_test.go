@@ -241,7 +241,7 @@ func TestOrphanStays(t *testing.T) {
 		s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 0, 509)
 		s.segment(events.KindReceive, events.ACK, 0, y+2, 1050)
 		s.state(7, events.FinWait1, events.FinWait2, 0)
-		s.ending(7, events.FinWait2, events.NoteOrphan, 0, gen.BPFCounters{FinTimeoutMs: ms})
+		s.ending(7, events.FinWait2, events.NoteOrphan, 0, gen.BPFChange{FinTimeoutMs: ms})
 		begun := s.now
 		s.wait(61 * sec)
 		s.wait(sec)

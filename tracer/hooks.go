@@ -192,7 +192,7 @@ var hooks = []hook{
 		}},
 	},
 	{
-		fact:    "earlier sockets of no process",
+		fact:    "sockets of no process",
 		absence: "connections that were half open, not yet accepted, closed by their process or in TIME_WAIT before are not known until something happens to them",
 		ways:    []way{{{Iterator, socketsIterator, gen.CopyingProgCopyingTcp}}},
 	},
