@@ -48,6 +48,8 @@ type Options struct {
 	Time TimeColumn
 	// Zone is that of TimeOfDay; nil is the local one.
 	Zone *time.Location
+	// Progress, where set, is told how much of what Close writes has been written.
+	Progress func(done, all int)
 	// DropReason names a value of the running kernel's enum skb_drop_reason,
 	// without SKB_DROP_REASON_; "" or nil: its number is shown.
 	DropReason func(reason uint32) string
@@ -83,8 +85,9 @@ var Formats = []Format{
 	{"ladder", "each connection as textbooks draw it, an end on each side, when it has ended", newLadderText},
 	{"csv", "a line for each connection, with the fields that JSON has, for spreadsheets", newCSV},
 	{"table", "a table of all connections with their sums, when tracing ends", newTable},
-	{"svg", "the same as one picture, when tracing ends", newSVG},
-	{"mermaid", "the same as sequence diagrams for Markdown", newMermaid},
+	{"html", "a page about all connections, with their ladders, when tracing ends", newHTML},
+	{"svg", "the ladders as one picture, when tracing ends", newSVG},
+	{"mermaid", "the ladders as sequence diagrams for Markdown", newMermaid},
 }
 
 // New makes the writer of the format that bears the name.

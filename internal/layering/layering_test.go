@@ -45,6 +45,7 @@ var owners = map[string][]string{
 	"github.com/spf13/pflag":             {"cmd/tcptrace"},
 	"kernel.org/pub/linux/libs/security": {"tracer"},
 	"github.com/santhosh-tekuri":         {"internal/schema"},
+	"github.com/chromedp":                {"output"},
 }
 
 // pure are packages that neither know the time nor touch the system: what goes in
