@@ -102,6 +102,9 @@ func New(name string, o Options) (Writer, error) {
 	return nil, fmt.Errorf("unknown output format %q (there are: %s)", name, strings.Join(names, ", "))
 }
 
+// ForFile tells whether a format is to be looked at with other programs, not on a terminal.
+func ForFile(name string) bool { return name == "html" || name == "svg" }
+
 // enough is how many bytes are collected before they are written without a Flush.
 const enough = 64 << 10
 

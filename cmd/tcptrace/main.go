@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"tcptrace/output"
 	"tcptrace/tracer"
 )
 
@@ -47,6 +48,13 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	o.screen = screenOf(stdout, os.Getenv)
+	if o.outputFile != "" {
+		o.screen = screenOf(nil, os.Getenv)
+	}
+	if o.screen.terminal && output.ForFile(o.format) && !o.check {
+		fmt.Fprintf(stderr, "tcptrace: -o %s is not for a terminal: give a file, -O FILE\nTry 'tcptrace --help'.\n", o.format)
+		return exitUsage
+	}
 	var matched uint64
 	switch {
 	case o.check:

@@ -12,6 +12,7 @@ import (
 
 	"tcptrace/events"
 	"tcptrace/finding"
+	"tcptrace/internal/progress"
 	"tcptrace/output"
 	"tcptrace/timeline"
 	"tcptrace/tracer"
@@ -76,7 +77,7 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 
 // afterwards is what takes rights after the tracing began: files that are still to be written.
 func afterwards(o *options) (needs []tracer.Need) {
-	for _, path := range []string{o.readyFile, o.meta} {
+	for _, path := range []string{o.readyFile, o.meta, o.outputFile} {
 		if path != "" {
 			needs = append(needs, tracer.WriteIn(filepath.Dir(path)))
 		}
@@ -119,6 +120,8 @@ type pipeline struct {
 	find     *finding.Finder
 	out      output.Writer
 	record   *recordFile
+	file     *outputFile
+	bar      *progress.Bar
 	stderr   io.Writer
 
 	events     uint64
@@ -162,9 +165,21 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 			return nil, err
 		}
 	}
+	if o.outputFile != "" {
+		if p.file, err = newOutputFile(o.outputFile); err != nil {
+			return nil, err
+		}
+		opts.Out = p.file
+	}
+	if terminalWidth(stderr) > 0 {
+		opts.Progress = func(done, all int) { p.bar.Update(done, all) }
+	}
 	p.out, err = output.New(o.format, opts)
 	if err == nil {
 		err = p.out.Flush()
+	}
+	if err != nil && p.file != nil {
+		err = p.file.finish(err)
 	}
 	return p, err
 }
@@ -249,7 +264,12 @@ func (p *pipeline) finish() error {
 }
 
 func (p *pipeline) close() error {
+	p.bar = progress.New(p.stderr, "Writing the report", p.o.screen.ascii)
 	err := p.out.Close()
+	p.bar.End()
+	if p.file != nil {
+		err = p.file.finish(err)
+	}
 	if p.record != nil {
 		err = errors.Join(err, p.record.Close())
 	}
