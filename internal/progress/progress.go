@@ -41,6 +41,7 @@ func (b *Bar) Update(done, all int) {
 func (b *Bar) start(all int) {
 	b.writer = progress.NewWriter()
 	b.writer.SetOutputWriter(b.out)
+	b.writer.SetAutoStop(true) // when the tracker is done; Stop is unheard before Render runs
 	b.writer.SetTrackerLength(30)
 	b.writer.SetUpdateFrequency(100 * time.Millisecond)
 	style := progress.StyleDefault
@@ -65,6 +66,5 @@ func (b *Bar) End() {
 		return
 	}
 	b.tracker.MarkAsDone()
-	b.writer.Stop()
 	<-b.over
 }
