@@ -217,7 +217,7 @@ func TestReportOfManyInBrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	wide := evaluate[bool](t, ctx, `document.documentElement.scrollWidth > window.innerWidth`)
-	if listed != "10000 connections" {
+	if listed != "10000 ends" {
 		t.Errorf("it says %q", listed)
 	}
 	if wide {

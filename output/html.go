@@ -306,7 +306,7 @@ func (w *htmlWriter) tiles() []htmlTile {
 		return htmlTile{name, strconv.FormatUint(n, 10), class}
 	}
 	tiles := []htmlTile{
-		count("ends of connections", uint64(len(w.all)+w.leftOut), ""),
+		count("ends seen", uint64(len(w.all)+w.leftOut), ""),
 		count("failed", sums.failed, "bad"), count("reset", sums.reset, "bad"), count("sent again", sums.retransmits, "warn"),
 	}
 	if n := len(sums.handshakes); n > 0 {

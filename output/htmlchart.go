@@ -14,7 +14,7 @@ import (
 
 // Sizes of the pictures at the top of the page, in pixels of their own.
 const (
-	stripWidth, stripLanes, stripLane, stripLeast = 900, 40, 4, 24
+	stripWidth, stripLanes, stripHeight = 900, 40, 160
 	histWidth, histHeight                         = 440, 190
 )
 
@@ -33,7 +33,11 @@ func (w *htmlWriter) strip() template.HTML {
 		return 1
 	})
 	var ends []float64 // of what is last in each lane
-	paths := map[string]*strings.Builder{"ok": {}, "warning": {}, "error": {}}
+	type line struct {
+		x1, x2 float64
+		lane   int
+	}
+	all := map[string][]line{}
 	for i, t := range order {
 		x1 := x(t.Start)
 		ns, _ := life(t)
@@ -52,16 +56,22 @@ func (w *htmlWriter) strip() template.HTML {
 		if len(t.Findings) > 0 && worst(t) > timeline.SeverityNote {
 			class = worst(t).String()
 		}
-		fmt.Fprintf(paths[class], "M%.1f %dH%.1f", x1, 8+lane*stripLane, x2)
+		all[class] = append(all[class], line{x1, x2, lane})
 	}
-	bottom := 10 + max(len(ends)*stripLane, stripLeast)
+	each := min(stripHeight/max(len(ends), 1), 12)
+	const bottom = 10 + stripHeight
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg role="img" viewBox="0 0 %d %d"><title>%d connections' ends, from %s on for %s</title>`, stripWidth, bottom+22, len(w.all),
 		html.EscapeString(w.options.Clock.Wall(from).Format("15:04:05")), span(length))
 	for _, class := range []string{"ok", "warning", "error"} { // what is bad stands above the rest
-		if paths[class].Len() > 0 {
-			fmt.Fprintf(&b, `<path class="c-%s" d="%s"/>`, class, paths[class])
+		if len(all[class]) == 0 {
+			continue
 		}
+		fmt.Fprintf(&b, `<path class="c-%s" stroke-width="%d" d="`, class, max(each-2, 2))
+		for _, l := range all[class] {
+			fmt.Fprintf(&b, "M%.1f %dH%.1f", l.x1, 10+l.lane*each, l.x2)
+		}
+		b.WriteString(`"/>`)
 	}
 	fmt.Fprintf(&b, `<path class="axis" d="M%d %dH%d"/>`, left, bottom, right)
 	for i := range 5 {

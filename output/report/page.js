@@ -51,7 +51,7 @@
 
   function status() {
     const n = Math.min(limit, shown.length);
-    $("count").textContent = shown.length === rows.length ? `${rows.length} connections` : `${shown.length} of ${rows.length} connections`;
+    $("count").textContent = shown.length === rows.length ? `${rows.length} ends` : `${shown.length} of ${rows.length} ends`;
     $("more").hidden = n >= shown.length;
     $("more").textContent = `Show ${Math.min(step, shown.length - n)} more`;
     $("listed").textContent = n < shown.length ? `${n} of ${shown.length} are listed` : "";
