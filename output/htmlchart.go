@@ -15,7 +15,7 @@ import (
 // Sizes of the pictures at the top of the page, in pixels of their own.
 const (
 	stripWidth, stripLanes, stripHeight = 900, 40, 160
-	histWidth, histHeight                         = 440, 190
+	histWidth, histHeight               = 440, 190
 )
 
 // strip draws each connection as a line from its beginning to its end, in as many lanes as are needed at once.
