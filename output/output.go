@@ -48,6 +48,9 @@ type Options struct {
 	Time TimeColumn
 	// Zone is that of TimeOfDay; nil is the local one.
 	Zone *time.Location
+	// Patience is how long a ladder's end waits for the other one: that may be in TIME_WAIT
+	// for a while before it is written, or not be shown at all.
+	Patience time.Duration
 	// Progress, where set, is told how much of what Close writes has been written.
 	Progress func(done, all int)
 	// DropReason names a value of the running kernel's enum skb_drop_reason,

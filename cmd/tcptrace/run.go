@@ -134,6 +134,16 @@ type pipeline struct {
 	toldLostAt uint64
 }
 
+// patience is how long one end of a connection waits to be shown with the other: a little longer
+// than that may be kept back for TIME_WAIT.
+func (o *options) patience() time.Duration {
+	const more = time.Second
+	if o.timeWait {
+		return time.Minute + 2*more // Linux's 2MSL
+	}
+	return o.linger + more
+}
+
 func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stderr io.Writer) (*pipeline, error) {
 	p := &pipeline{o: o, tracer: t, stderr: stderr}
 	opts := output.Options{
@@ -147,6 +157,7 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 		ASCII:    o.screen.ascii,
 		Color:    o.screen.color,
 		Absolute: o.absolute,
+		Patience: o.patience(),
 	}
 	if t != nil {
 		reasons := t.DropReasons()
