@@ -249,7 +249,7 @@ func TestCSVIsReadBack(t *testing.T) {
 }
 
 // statement is what Mermaid's grammar of sequence diagrams has a line be, as far as it is used here.
-var statement = regexp.MustCompile("^    (accTitle: .+|participant [LR] as .+|[LR](->>|--\\)|-x)[LR]: .+|Note (left of L|right of R|over L,R): .+)$")
+var statement = regexp.MustCompile(`^    (accTitle: .+|participant [LR] as .+|[LR](->>|--\)|-x)[LR]: .+|Note (left of L|right of R|over L,R): .+)$`)
 
 func TestGoldenMermaid(t *testing.T) {
 	for name, p := range ladderStories() {

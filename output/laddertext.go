@@ -53,7 +53,10 @@ func (l *Ladder) Lines(o *Options) []string {
 		d.s = &asciiStrokes
 	}
 	width := o.Width
-	if width == 0 {
+	switch {
+	case width == 0 && o.Wide:
+		width = ladderWide
+	case width == 0:
 		width = ladderWidth
 	}
 	width = max(width, LadderMin)
@@ -75,8 +78,11 @@ func (l *Ladder) Lines(o *Options) []string {
 	return d.lines
 }
 
-// ladderWidth is that of a screen of which nothing is known.
-const ladderWidth = 80
+// ladderWidth is that of a screen of which nothing is known, ladderWide that where all is to be shown.
+const (
+	ladderWidth = 80
+	ladderWide  = 140
+)
 
 // Colours, by what they say.
 var (

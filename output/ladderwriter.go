@@ -13,10 +13,6 @@ type Waiter interface {
 	Advance(now uint64) error
 }
 
-// patience is how long an end waits for the other: that may be in TIME_WAIT for --linger
-// before it is written, or not be shown at all.
-const patience = 2e9 // nanoseconds
-
 // ladderWriter draws each connection when its ends have been told.
 type ladderWriter struct {
 	lines
@@ -58,7 +54,7 @@ func (w *ladderWriter) take(u *timeline.Update) {
 
 // Advance implements Waiter.
 func (w *ladderWriter) Advance(now uint64) error {
-	if now > patience {
+	if patience := uint64(w.options.Patience); now > patience {
 		w.all(w.pairs.before(now - patience))
 	}
 	return w.flushEnough()

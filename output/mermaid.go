@@ -35,6 +35,12 @@ func (l *Ladder) Mermaid(note string) string {
 	beside := [2]string{"left of L", "right of R"}
 	for i := range l.Rows {
 		r := &l.Rows[i]
+		sender := r.States[r.From] // announced by the segment: it comes first
+		if r.Segment == nil || sender == nil || !announced(sender) {
+			sender = nil
+		} else {
+			line("Note %s: %s<br/>%s", beside[r.From], sender.To, mermaidText(span(r.At)))
+		}
 		switch r.Kind {
 		case RowSegment, RowDepart, RowArrive:
 			arrow := "->>"
@@ -65,7 +71,7 @@ func (l *Ladder) Mermaid(note string) string {
 			line("Note %s: %s", beside[r.Side], mermaidText(l.stateWords(r)))
 		}
 		for side, e := range r.States {
-			if e == nil {
+			if e == nil || e == sender {
 				continue
 			}
 			at := span(r.At)

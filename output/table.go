@@ -15,12 +15,17 @@ import (
 // tableWriter writes a table of all connections when tracing ends, with their sums below.
 type tableWriter struct {
 	lines
-	options    Options
-	columns    []tableColumn
-	rows       []table.Row
-	handshakes []uint64
-	sum        struct{ failed, reset, retransmits, tx, rx uint64 }
-	dropped    int
+	options Options
+	columns []tableColumn
+	rows    []table.Row
+	sum     sums
+	leftOut int
+}
+
+// sums are what connections come to together.
+type sums struct {
+	failed, reset, retransmits, tx, rx uint64
+	handshakes                         []uint64
 }
 
 // mostRows is how many connections a table holds.
@@ -81,9 +86,9 @@ func (w *tableWriter) Write(u *timeline.Update) error {
 		return nil
 	}
 	t := u.Timeline
-	w.count(t)
+	w.sum.add(t)
 	if len(w.rows) >= mostRows {
-		w.dropped++
+		w.leftOut++
 		return nil
 	}
 	s := Source{Timeline: t, Options: &w.options}
@@ -95,19 +100,19 @@ func (w *tableWriter) Write(u *timeline.Update) error {
 	return nil
 }
 
-func (w *tableWriter) count(t *timeline.Timeline) {
+func (s *sums) add(t *timeline.Timeline) {
 	switch {
 	case t.Handshake.Outcome.Failed():
-		w.sum.failed++
+		s.failed++
 	case t.Teardown.Kind == timeline.TeardownReset:
-		w.sum.reset++
+		s.reset++
 	}
 	if d := t.Handshake.DurationNS; d.Known {
-		w.handshakes = append(w.handshakes, d.Value)
+		s.handshakes = append(s.handshakes, d.Value)
 	}
-	w.sum.retransmits += t.Traffic.Retransmits.Value
-	w.sum.tx += t.Traffic.TxBytes.Value
-	w.sum.rx += t.Traffic.RxBytes.Value
+	s.retransmits += t.Traffic.Retransmits.Value
+	s.tx += t.Traffic.TxBytes.Value
+	s.rx += t.Traffic.RxBytes.Value
 }
 
 // cell is a field's value for people, "-" where it is unknown.
@@ -190,13 +195,13 @@ func (w *tableWriter) Close() error {
 		}
 		w.buf = append(append(w.buf, line...), '\n')
 	}
-	w.sums()
+	w.total()
 	return w.lines.Flush()
 }
 
-// sums writes what all connections came to, those too for which there was no room.
-func (w *tableWriter) sums() {
-	parts := []string{string(human.AppendCount(nil, uint64(len(w.rows)+w.dropped), "connection"))}
+// total writes what all connections came to, those too for which there was no room.
+func (w *tableWriter) total() {
+	parts := []string{string(human.AppendCount(nil, uint64(len(w.rows)+w.leftOut), "connection"))}
 	for _, n := range []struct {
 		n    uint64
 		what string
@@ -204,13 +209,13 @@ func (w *tableWriter) sums() {
 		parts = append(parts, strconv.FormatUint(n.n, 10)+" "+n.what)
 	}
 	parts = append(parts, string(human.AppendCount(nil, w.sum.retransmits, "retransmit")))
-	if n := len(w.handshakes); n > 0 {
-		slices.Sort(w.handshakes)
-		parts = append(parts, "handshake p50 "+span(percentile(w.handshakes, 50))+", p99 "+span(percentile(w.handshakes, 99)))
+	if n := len(w.sum.handshakes); n > 0 {
+		slices.Sort(w.sum.handshakes)
+		parts = append(parts, "handshake p50 "+span(percentile(w.sum.handshakes, 50))+", p99 "+span(percentile(w.sum.handshakes, 99)))
 	}
 	parts = append(parts, "tx "+string(human.AppendBytes(nil, w.sum.tx)), "rx "+string(human.AppendBytes(nil, w.sum.rx)))
-	if w.dropped > 0 {
-		parts = append(parts, strconv.Itoa(w.dropped)+" not listed, the table was full")
+	if w.leftOut > 0 {
+		parts = append(parts, strconv.Itoa(w.leftOut)+" not listed, the table was full")
 	}
 	width := w.options.Width
 	if width == 0 {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"tcptrace/output"
 	"tcptrace/tracer"
 )
 
@@ -52,16 +53,14 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stdout, "tcptrace", version())
 		return exitOK
 	}
-	if o.output != "" {
-		f, err := os.Create(o.output)
-		if err != nil {
-			fmt.Fprintf(stderr, "tcptrace: output file: %s\n", err)
-			return exitFailure
-		}
-		defer f.Close() // each line was written when it was told
-		stdout = f
-	}
 	o.screen = screenOf(stdout, os.Getenv)
+	if o.outputFile != "" {
+		o.screen = screenOf(nil, os.Getenv)
+	}
+	if o.screen.terminal && output.ForFile(o.format) && !o.check {
+		fmt.Fprintf(stderr, "tcptrace: -o %s is not for a terminal: give a file, -O FILE\nTry 'tcptrace --help'.\n", o.format)
+		return exitUsage
+	}
 	var matched uint64
 	var status int // of the command that was traced
 	switch {

@@ -31,7 +31,8 @@ type options struct {
 	format     string
 	wide       bool
 	absolute   bool
-	screen     screen // what stdout shows; the zero value is a file
+	screen     screen // what the output is shown on; the zero value is a file
+	outputFile string // "": standard output
 	timeColumn output.TimeColumn
 	quiet      bool
 
@@ -47,7 +48,6 @@ type options struct {
 	record    string
 	replay    string
 	meta      string
-	output    string   // file, "" is standard output
 	command   []string // to start and to trace; none: everything is traced
 
 	check         bool
@@ -74,6 +74,8 @@ Examples:
   tcptrace -N /run/netns/blue      in one network namespace
   tcptrace --failed --reset        only what went wrong, told when it is over
   tcptrace --explain -p 1234       in prose, step by step
+  tcptrace -o ladder -P 443        as textbooks draw it
+  tcptrace -o html -O report.html  a page about all connections, on Ctrl-C
   tcptrace -P 443 --duration 1m --fail-if 'failed|handshake>50ms'
   tcptrace --check                 what this kernel can show, and why not more
   tcptrace -j --duration 10s | jq 'select(.handshake.outcome == "refused")'
@@ -127,8 +129,8 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.DurationVar(&raw.minHandshake, "min-handshake", 0, "only those whose handshake took this `TIME` or more, such as 10ms")
 	f.StringVar(&raw.failIf, "fail-if", "", "exit with status 3 if a connection is `WHAT`: 'failed|reset|retransmits|handshake>50ms'")
 
-	f.StringVarP(&o.output, "output-file", "O", "", "write to `FILE` instead of standard output, which a command may use")
 	f.StringVarP(&raw.format, "output", "o", "text", "`FORMAT` of the output: "+formatNames())
+	f.StringVarP(&o.outputFile, "output-file", "O", "", "write to `FILE` instead of standard output, which a command may use")
 	f.BoolVarP(&raw.json, "json", "j", false, "short for -o json")
 	f.BoolVar(&raw.explain, "explain", false, "short for -o explain")
 	f.BoolVarP(&raw.seconds, "timestamp", "t", false, "column of seconds since the first event")
@@ -312,6 +314,9 @@ func (o *options) checkLimits(f *pflag.FlagSet, raw *rawFlags) (err error) {
 	}
 	if o.replay != "" && o.meta != "" {
 		return usagef("--replay and --meta exclude each other: a recording is not of this kernel")
+	}
+	if o.check && o.outputFile != "" {
+		return usagef("--check and -O exclude each other: tcptrace --check > %s", o.outputFile)
 	}
 	if o.check && (o.replay != "" || o.record != "" || o.meta != "" || o.readyFile != "") {
 		return usagef("--check traces nothing: leave out --replay, --record, --meta and --ready-file")

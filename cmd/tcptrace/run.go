@@ -12,6 +12,7 @@ import (
 
 	"tcptrace/events"
 	"tcptrace/finding"
+	"tcptrace/internal/progress"
 	"tcptrace/output"
 	"tcptrace/process"
 	"tcptrace/timeline"
@@ -36,7 +37,7 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 		}
 		defer traced.leave()
 		traced.filter(&o.filter.Processes)
-		if o.output == "" {
+		if o.outputFile == "" {
 			held = &heldWriter{to: stdout}
 			stdout = held
 			defer func() {
@@ -110,7 +111,7 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 
 // afterwards is what takes rights after the tracing began: files that are still to be written.
 func afterwards(o *options) (needs []tracer.Need) {
-	for _, path := range []string{o.readyFile, o.meta} {
+	for _, path := range []string{o.readyFile, o.meta, o.outputFile} {
 		if path != "" {
 			needs = append(needs, tracer.WriteIn(filepath.Dir(path)))
 		}
@@ -155,6 +156,8 @@ type pipeline struct {
 	find     *finding.Finder
 	out      output.Writer
 	record   *recordFile
+	file     *outputFile
+	bar      *progress.Bar
 	stderr   io.Writer
 	// processes are asked for their details; nil where no format shows them.
 	processes *helper
@@ -170,6 +173,16 @@ type pipeline struct {
 	endedAt    uint64 // when the command was found to have ended
 }
 
+// patience is how long one end of a connection waits to be shown with the other: a little longer
+// than that may be kept back for TIME_WAIT.
+func (o *options) patience() time.Duration {
+	const more = time.Second
+	if o.timeWait {
+		return time.Minute + 2*more // Linux's 2MSL
+	}
+	return o.linger + more
+}
+
 func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stderr io.Writer) (*pipeline, error) {
 	p := &pipeline{o: o, tracer: t, stderr: stderr}
 	opts := output.Options{
@@ -182,6 +195,7 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 		ASCII:    o.screen.ascii,
 		Color:    o.screen.color,
 		Absolute: o.absolute,
+		Patience: o.patience(),
 	}
 	if t != nil { // a recording's processes and cgroups are not those of now
 		if o.format == "json" {
@@ -207,9 +221,21 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 			return nil, err
 		}
 	}
+	if o.outputFile != "" {
+		if p.file, err = newOutputFile(o.outputFile, output.ForFile(o.format)); err != nil {
+			return nil, err
+		}
+		opts.Out = p.file
+	}
+	if terminalWidth(stderr) > 0 {
+		opts.Progress = func(done, all int) { p.bar.Update(done, all) }
+	}
 	p.out, err = output.New(o.format, opts)
 	if err == nil {
 		err = p.out.Flush()
+	}
+	if err != nil && p.file != nil {
+		err = p.file.finish(err)
 	}
 	return p, err
 }
@@ -337,9 +363,14 @@ func (p *pipeline) finish() error {
 }
 
 func (p *pipeline) close() error {
+	p.bar = progress.New(p.stderr, "Writing the report", p.o.screen.ascii)
 	err := p.out.Close()
 	if p.processes != nil {
 		err = errors.Join(err, p.processes.close())
+	}
+	p.bar.End()
+	if p.file != nil {
+		err = p.file.finish(err)
 	}
 	if p.record != nil {
 		err = errors.Join(err, p.record.Close())
