@@ -18,7 +18,11 @@ import (
 
 func main() {
 	// The first signal ends the tracing, in order; the second ends the process.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ending := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		ending = append(ending, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ending...)
 	context.AfterFunc(ctx, stop)
 	os.Exit(command(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -47,6 +51,12 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	o.screen = screenOf(stdout, os.Getenv)
+	if possible := isTerminal(os.Stdin, stdout, os.Getenv); o.orLive && possible {
+		o.format = liveFormat
+	} else if o.format == liveFormat && !possible {
+		fmt.Fprintln(stderr, "tcptrace: -o live needs a terminal that can move its cursor, as stdin and stdout: -o text does not")
+		return exitUsage
+	}
 	var matched uint64
 	switch {
 	case o.check:

@@ -29,6 +29,7 @@ type options struct {
 	btf         string
 
 	format     string
+	orLive     bool // or the live view, on a terminal
 	wide       bool
 	absolute   bool
 	screen     screen // what stdout shows; the zero value is a file
@@ -114,7 +115,7 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.DurationVar(&raw.minHandshake, "min-handshake", 0, "only those whose handshake took this `TIME` or more, such as 10ms")
 	f.StringVar(&raw.failIf, "fail-if", "", "exit with status 3 if a connection is `WHAT`: 'failed|reset|retransmits|handshake>50ms'")
 
-	f.StringVarP(&raw.format, "output", "o", "text", "`FORMAT` of the output: "+formatNames())
+	f.StringVarP(&raw.format, "output", "o", "", "`FORMAT` of the output: "+formatNames()+"; default: live on a terminal, else text")
 	f.BoolVarP(&raw.json, "json", "j", false, "short for -o json")
 	f.BoolVar(&raw.explain, "explain", false, "short for -o explain")
 	f.BoolVarP(&raw.seconds, "timestamp", "t", false, "column of seconds since the first event")
@@ -145,9 +146,9 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 }
 
 func formatNames() string {
-	names := make([]string, len(output.Formats))
-	for i, f := range output.Formats {
-		names[i] = f.Name
+	names := []string{liveFormat}
+	for _, f := range output.Formats {
+		names = append(names, f.Name)
 	}
 	return strings.Join(names, ", ")
 }
@@ -248,13 +249,18 @@ func (o *options) checkFilter(raw *rawFlags) (err error) {
 
 func (o *options) checkOutput(raw *rawFlags) error {
 	o.format = raw.format
+	lines := raw.seconds || raw.timeOfDay || o.wide || o.selected != nil || o.replay != "" // these ask for lines
 	switch {
 	case raw.json:
 		o.format = "json"
 	case raw.explain:
 		o.format = "explain"
+	case raw.format == "":
+		o.format, o.orLive = "text", !lines && !o.check
+	case raw.format == liveFormat && lines:
+		return usagef("-o live shows what is open now: leave out -t, -T, -w, --replay and --failed, --state and the like (in the view, / and f choose)")
 	}
-	if !slices.ContainsFunc(output.Formats, func(f output.Format) bool { return f.Name == o.format }) {
+	if o.format != liveFormat && !slices.ContainsFunc(output.Formats, func(f output.Format) bool { return f.Name == o.format }) {
 		return usagef("-o %s: no such format; there are: %s", o.format, formatNames())
 	}
 	switch raw.segments {

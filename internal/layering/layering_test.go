@@ -26,7 +26,8 @@ var layers = map[string][]string{
 	"finding":         {"events", "timeline", "internal/human"},
 	"output":          {"events", "timeline", "internal/human"},
 	"tracer":          {"events", "gen"},
-	"cmd/tcptrace":    {"events", "finding", "output", "timeline", "tracer"},
+	"live":            {"events", "timeline", "output", "internal/human"},
+	"cmd/tcptrace":    {"events", "finding", "live", "output", "timeline", "tracer"},
 	"docs":            {},
 	"internal/human":  {},
 	"internal/schema": {"docs"},
@@ -41,7 +42,8 @@ var layers = map[string][]string{
 // Here tests count too.
 var owners = map[string][]string{
 	"github.com/cilium/ebpf":             {"gen", "tracer"},
-	"github.com/jedib0t/go-pretty":       {"output"},
+	"github.com/gdamore/tcell":           {"cmd/tcptrace"},
+	"github.com/jedib0t/go-pretty":       {"output", "live", "cmd/tcptrace"},
 	"github.com/spf13/pflag":             {"cmd/tcptrace"},
 	"kernel.org/pub/linux/libs/security": {"tracer"},
 	"github.com/santhosh-tekuri":         {"internal/schema"},
@@ -54,6 +56,7 @@ var pure = map[string][]string{
 	"timeline": {"context", "io", "net", "os", "sync", "syscall"},
 	"finding":  {"context", "io", "net", "os", "sync", "syscall"},
 	"output":   {"context", "net", "os", "sync"},
+	"live":     {"context", "net", "os", "sync"},
 }
 
 // clockFunctions are those of package time that read the clock or wait for it.
