@@ -53,8 +53,10 @@ type Model struct {
 	live, before []row // by ID; before is the memory of the Gather before the last
 	failed       ended
 	closed       ended
-	order        []*row // what the table shows, all of it
-	sections     [classes]int
+	order        []*row           // what the table shows, all of it
+	sections     [classes]int     // how many connections each has
+	hidden       int              // kinds of failures that there is no room for
+	alike        map[likeness]int // where in order those that failed are
 	match        matcher
 
 	sort         Sort
@@ -85,7 +87,7 @@ const (
 
 // New is a Model of a screen of 80 x 24.
 func New(o Options) *Model {
-	m := &Model{o: o, width: 80, height: 24}
+	m := &Model{o: o, width: 80, height: 24, alike: map[likeness]int{}}
 	m.rates.begun = o.Begin
 	m.now = o.Begin
 	m.failed = ended{stays: failedStays, most: failedMost}
@@ -257,23 +259,78 @@ func (m *Model) arrange() {
 	for i := range m.live {
 		m.place(&m.live[i])
 	}
-	for _, r := range m.failed.rows {
-		m.place(r)
+	if m.sort == SortMatter {
+		m.placeAlike(m.failed.rows)
+	} else {
+		for _, r := range m.failed.rows {
+			m.place(r)
+		}
 	}
 	for _, r := range m.closed.rows {
 		m.place(r)
 	}
 	slices.SortFunc(m.order, m.sort.order)
+	m.curb()
 	m.settle()
+}
+
+// curb leaves room for what is open: of many kinds of failures only those that there are most of.
+func (m *Model) curb() {
+	m.hidden = 0
+	if m.sort != SortMatter || m.failuresOnly {
+		return
+	}
+	kinds, open := 0, len(m.order)
+	for i, r := range m.order {
+		if r.class == failed {
+			kinds = i + 1
+		}
+		if r.class == closed {
+			open = i
+			break
+		}
+	}
+	if most := max(3, m.room()/3); kinds > most && open > kinds {
+		m.order = slices.Delete(m.order, most, kinds)
+		m.hidden = kinds - most
+	}
 }
 
 // place adds a row to the order, unless it is filtered out.
 func (m *Model) place(r *row) {
-	if m.failuresOnly && r.class > resending || !r.there() || !m.match.matches(r.t) {
-		return
+	r.times = 1
+	if m.wanted(r) {
+		m.sections[r.class]++
+		m.order = append(m.order, r)
 	}
-	m.sections[r.class]++
-	m.order = append(m.order, r)
+}
+
+func (m *Model) wanted(r *row) bool {
+	return (!m.failuresOnly || r.class <= resending) && r.there() && m.match.matches(r.t)
+}
+
+// placeAlike adds one row for all that are alike: the newest, unless another of them is selected.
+func (m *Model) placeAlike(rows []*row) {
+	clear(m.alike)
+	for _, r := range slices.Backward(rows) {
+		r.times = 1
+		if !m.wanted(r) {
+			continue
+		}
+		m.sections[r.class]++
+		key := r.likeness()
+		i, known := m.alike[key]
+		switch {
+		case !known:
+			m.alike[key] = len(m.order)
+			m.order = append(m.order, r)
+		case r.id == m.selected:
+			r.times = m.order[i].times + 1
+			m.order[i] = r
+		default:
+			m.order[i].times++
+		}
+	}
 }
 
 // settle finds the selected row again, or, where it has gone, takes what is in its place now.

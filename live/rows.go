@@ -3,6 +3,7 @@ package live
 import (
 	"bytes"
 	"cmp"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,6 +52,8 @@ type row struct {
 	bytes, sampledAt, rate uint64
 	retransmits            uint32 // those that no entry tells of
 	resentAt               uint64 // when those were last seen to grow, 0 never
+
+	times int // of those that failed: how many alike it stands for, itself included
 }
 
 // there tells whether t still is this connection.
@@ -88,7 +91,12 @@ func (r *row) classify(now, closeWait uint64) class {
 			return stuck
 		}
 	case events.Close:
-		return r.class // what it was until it is told
+		if r.t.End.Known {
+			return r.class // what it was, until it is told
+		}
+		if lasted >= tooLong {
+			return stuck // SYNs come, and are dropped here
+		}
 	case events.TimeWait:
 		return closed
 	}
@@ -110,6 +118,30 @@ func endedClass(t *timeline.Timeline) class {
 		return failed
 	}
 	return closed
+}
+
+// likeness is what connections that failed have in common, where one row stands for all of them.
+type likeness struct {
+	pid     uint32
+	comm    events.Comm
+	role    timeline.Role
+	remote  netip.Addr
+	port    uint16 // the server's
+	code    string // of the first finding
+	outcome timeline.HandshakeOutcome
+}
+
+func (r *row) likeness() likeness {
+	t := r.t
+	l := likeness{pid: t.Process.PID, comm: t.Process.Comm, role: t.Role, remote: t.Remote.Addr(), port: t.Remote.Port(),
+		outcome: t.Handshake.Outcome}
+	if t.Role == timeline.RoleServer {
+		l.port = t.Local.Port()
+	}
+	if len(t.Findings) > 0 {
+		l.code = t.Findings[0].Code
+	}
+	return l
 }
 
 // Sort is an order of the table.
@@ -140,7 +172,9 @@ func (s Sort) order(a, b *row) int {
 			return c
 		}
 		switch a.class {
-		case failed, closed:
+		case failed:
+			c = cmp.Compare(b.times, a.times)
+		case closed:
 			c = cmp.Compare(b.t.WrittenAt, a.t.WrittenAt)
 		case stuck:
 			c = cmp.Compare(a.since, b.since)

@@ -31,10 +31,11 @@ var allColumns = []column{
 		return t.State.String(), stateStyle(t.State)
 	}},
 	{name: "FOR", width: 7, right: true, value: func(m *Model, r *row, t *timeline.Timeline, _ int) (string, text.Colors) {
+		words := m.atLeast(t, r.since)
 		if r.class == stuck {
-			return m.since(r.since), styleWarn
+			return words, styleWarn
 		}
-		return m.since(r.since), nil
+		return words, nil
 	}},
 	{name: "ROLE", width: 6, rank: 4, value: func(_ *Model, _ *row, t *timeline.Timeline, _ int) (string, text.Colors) {
 		switch t.Role {
@@ -45,7 +46,7 @@ var allColumns = []column{
 		}
 		return t.Role.String(), nil
 	}},
-	{name: "PROCESS", width: 14, most: 24, value: func(_ *Model, _ *row, t *timeline.Timeline, width int) (string, text.Colors) {
+	{name: "PROCESS", width: 13, most: 20, value: func(_ *Model, _ *row, t *timeline.Timeline, width int) (string, text.Colors) {
 		p := &t.Process
 		if p.Source == events.SourceUnknown {
 			return "-", nil
@@ -53,10 +54,10 @@ var allColumns = []column{
 		pid := fmt.Sprintf("/%d", p.PID)
 		return output.Clean(p.Comm.String(), max(width-len(pid), 3)) + pid, nil
 	}},
-	{name: "LOCAL", width: 21, most: 45, rank: 1, value: func(_ *Model, _ *row, t *timeline.Timeline, width int) (string, text.Colors) {
+	{name: "LOCAL", width: 20, most: 24, rank: 1, value: func(_ *Model, _ *row, t *timeline.Timeline, width int) (string, text.Colors) {
 		return address(t.Local.String(), width), nil
 	}},
-	{name: "REMOTE", width: 19, most: 45, value: func(_ *Model, _ *row, t *timeline.Timeline, width int) (string, text.Colors) {
+	{name: "REMOTE", width: 19, most: 24, value: func(_ *Model, _ *row, t *timeline.Timeline, width int) (string, text.Colors) {
 		return address(t.Remote.String(), width), nil
 	}},
 	{name: "HANDSHAKE", width: 9, rank: 3, right: true, value: func(_ *Model, _ *row, t *timeline.Timeline, _ int) (string, text.Colors) {
@@ -93,9 +94,9 @@ var allColumns = []column{
 		return "0", nil
 	}},
 	{name: "AGE", width: 7, rank: 7, right: true, value: func(m *Model, _ *row, t *timeline.Timeline, _ int) (string, text.Colors) {
-		return m.since(t.Start), nil
+		return m.atLeast(t, t.Start), nil
 	}},
-	{name: "LAST EVENT", width: 18, most: 32, rank: 8, value: func(m *Model, _ *row, t *timeline.Timeline, width int) (string, text.Colors) {
+	{name: "LAST EVENT", width: 18, most: 24, rank: 8, value: func(m *Model, _ *row, t *timeline.Timeline, width int) (string, text.Colors) {
 		if len(t.Entries) == 0 {
 			return "-", nil
 		}
@@ -106,7 +107,7 @@ var allColumns = []column{
 		}
 		return words, nil
 	}},
-	{name: "FINDING", width: 16, most: 200, value: func(_ *Model, r *row, t *timeline.Timeline, width int) (string, text.Colors) {
+	{name: "FINDING", width: 17, value: func(_ *Model, r *row, t *timeline.Timeline, width int) (string, text.Colors) {
 		return findingOf(r, t, width)
 	}},
 }
@@ -116,14 +117,21 @@ var allColumns = []column{
 func findingOf(r *row, t *timeline.Timeline, width int) (string, text.Colors) {
 	if len(t.Findings) == 0 {
 		if r.class == closed || r.class == failed {
-			return output.Clean(output.Ending(t), width), nil
+			words := output.Ending(t)
+			if r.times > 1 {
+				words = fmt.Sprintf("%dx %s", r.times, words)
+			}
+			return output.Clean(words, width), nil
 		}
 		return "", nil
 	}
 	f := &t.Findings[0]
 	words := f.Code
-	if whole := f.Code + ": " + f.Text; width >= 40 {
-		words = whole
+	if width >= 40 {
+		words += ": " + f.Text
+	}
+	if r.times > 1 {
+		words = fmt.Sprintf("%dx %s", r.times, words)
 	}
 	return output.Clean(words, width), severityStyle(f.Severity)
 }
@@ -189,6 +197,14 @@ func (m *Model) since(at uint64) string {
 	return string(human.AppendDuration(nil, ns))
 }
 
+// atLeast is since, marked where that is when tracing began and not when it happened.
+func (m *Model) atLeast(t *timeline.Timeline, at uint64) string {
+	if at == t.Start && !t.Complete && t.Handshake.Outcome == timeline.OutcomeUnobserved {
+		return ">" + m.since(at)
+	}
+	return m.since(at)
+}
+
 // layout chooses columns for the width and says how wide each is.
 func layout(width int) (chosen []*column, widths []int) {
 	room := width - 1 // the mark of the selected row
@@ -214,18 +230,24 @@ func layout(width int) (chosen []*column, widths []int) {
 			widths = append(widths, allColumns[i].width)
 		}
 	}
-	// What is left goes to those that grow, one column each in turn; the last takes the rest.
+	// What is left goes to the finding until its code fits, then to those that grow, one column each in turn,
+	// and then to the finding again.
+	last := len(widths) - 1
+	if more := min(room, 24-widths[last]); more > 0 {
+		widths[last] += more
+		room -= more
+	}
 	for grown := true; room > 0 && grown; {
 		grown = false
 		for i, c := range chosen {
-			if room > 0 && widths[i] < min(c.most, 40) {
+			if room > 0 && widths[i] < c.most {
 				widths[i]++
 				room--
 				grown = true
 			}
 		}
 	}
-	widths[len(widths)-1] += max(room, 0)
+	widths[last] += max(room, 0)
 	return chosen, widths
 }
 
@@ -349,6 +371,9 @@ func (m *Model) title(c class) string {
 	switch c {
 	case failed:
 		words += more(m.failed.more) + "in the last 30 s "
+		if m.hidden > 0 {
+			words += fmt.Sprintf("(f shows %d more kinds) ", m.hidden)
+		}
 	case stuck:
 		words += "longest first "
 	case open:

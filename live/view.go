@@ -64,6 +64,9 @@ func (m *Model) head() []string {
 	if m.filter != "" || m.typing {
 		right += m.paint(styleWarn, "/"+output.Clean(m.filter, 30)) + "  "
 	}
+	if m.lost > 0 {
+		right += m.paint(styleAlarm, short(m.lost)+" EVENTS LOST") + "  "
+	}
 	if m.paused {
 		right += m.paint(styleSelected, " PAUSED ") + "  "
 	}
@@ -75,13 +78,14 @@ func (m *Model) head() []string {
 	if n > 0 {
 		latency = fmt.Sprintf("p50 %s p99 %s", human.AppendDuration(nil, p50), human.AppendDuration(nil, p99))
 	}
-	parts := []string{m.rate("opens", opens, false), "handshake " + latency, m.rate("failures", failures, true),
-		m.rate("resets", resets, true), m.rate("retransmits", retransmits, true)}
-	if m.lost > 0 {
-		parts = append(parts, m.paint(styleAlarm, "LOST "+short(m.lost)))
+	words := [...]string{"opens", "handshake ", "failures", "resets", "retransmits"}
+	if m.width < 110 {
+		words = [...]string{"opens", "", "fail", "reset", "resent"}
 	}
+	parts := []string{m.rate(words[0], opens, false), words[1] + latency, m.rate(words[2], failures, true),
+		m.rate(words[3], resets, true), m.rate(words[4], retransmits, true)}
 	gap := "  "
-	if m.width >= 120 {
+	if m.width >= 130 {
 		gap = "    "
 	}
 	lines = append(lines, fit(" "+strings.Join(parts, gap), m.width))
@@ -166,7 +170,7 @@ func (m *Model) foot() string {
 		return fit(" "+m.paint(styleBold, output.Clean(m.message, m.width-2)), m.width)
 	}
 	updown := m.either("↑↓", "up/down")
-	keys := [][2]string{{updown, "select"}, {"Enter", "ladder"}, {"e", "explain"}, {"/", "filter"}, {"s", "sort"}, {"f", "failures"},
+	keys := [][2]string{{updown, "select"}, {"Enter", "ladder"}, {"e", "explain"}, {"/", "filter"}, {"s", "sort"}, {"f", "failed"},
 		{"p", "pause"}, {"w", "save"}, {"?", "help"}, {"q", "quit"}}
 	switch m.page {
 	case pageHelp:
@@ -176,17 +180,22 @@ func (m *Model) foot() string {
 	case pageExplain:
 		keys = [][2]string{{updown, "scroll"}, {"Enter", "ladder"}, {"w", "save"}, {"q", "back"}}
 	}
+	line := ""
 	for _, gap := range []string{"   ", "  ", " "} {
-		line, plain := "", 0
-		for _, k := range keys {
-			line += m.paint(styleBold, k[0]) + " " + m.paint(styleDim, k[1]) + gap
-			plain += columns(k[0]) + 1 + len(k[1]) + len(gap)
+		line = ""
+		for i, k := range keys {
+			line += m.paint(styleBold, k[0])
+			if i > 0 || gap != " " {
+				line += " " + m.paint(styleDim, k[1])
+			}
+			line += gap
 		}
-		if plain-len(gap)+1 <= m.width || gap == " " {
-			return fit(" "+strings.TrimRight(line, " "), m.width)
+		line = " " + strings.TrimRight(line, " ")
+		if columns(line) <= m.width {
+			break
 		}
 	}
-	return ""
+	return fit(line, m.width)
 }
 
 // pageLines are the lines of a ladder, an explanation or the help that are in sight.
