@@ -46,6 +46,7 @@ type Model struct {
 	width, height int
 
 	rates  rates
+	head   figures
 	states [events.NewSynRecv + 1]int
 	lost   uint64
 	now    uint64 // of the last Gather
@@ -248,6 +249,7 @@ func (m *Model) Gather(f Facts) {
 		m.states[min(int(t.State), len(m.states)-1)]++
 		m.live = append(m.live, r)
 	}
+	m.head = m.rates.figures(f.Now)
 	m.arrange()
 }
 

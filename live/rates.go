@@ -61,6 +61,21 @@ func (r *rates) perSecond(now uint64, what count) float64 {
 	return float64(sum) / (float64(span) / 1e9)
 }
 
+// figures are the rates and the handshakes at one moment.
+type figures struct {
+	perSecond  [counts]float64
+	p50, p99   uint64 // nanoseconds
+	handshakes int
+}
+
+func (r *rates) figures(now uint64) (f figures) {
+	for what := range counts {
+		f.perSecond[what] = r.perSecond(now, what)
+	}
+	f.p50, f.p99, f.handshakes = r.percentiles(now)
+	return f
+}
+
 // handshake takes note of how long one was.
 func (r *rates) handshake(at, ns uint64) {
 	r.recent[r.next].at, r.recent[r.next].ns = at, ns

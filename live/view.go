@@ -13,7 +13,7 @@ import (
 // Lines are what the screen shows at now: as many as it has, none wider than it is. Colours are
 // escape sequences, where Options.Output.Color allows them.
 func (m *Model) Lines() []string {
-	lines := m.head()
+	lines := m.headLines()
 	room := max(0, m.height-len(lines)-1)
 	var body []string
 	switch m.page {
@@ -48,8 +48,8 @@ func (m *Model) nothing() string {
 	return "No connection yet."
 }
 
-// head is what stands above everything.
-func (m *Model) head() []string {
+// headLines are what stands above everything.
+func (m *Model) headLines() []string {
 	left := " " + m.paint(styleBold, "tcptrace") + "  " + m.o.Filter
 	if m.o.Attached != "" {
 		left += m.paint(styleDim, "  by "+m.o.Attached)
@@ -70,13 +70,12 @@ func (m *Model) head() []string {
 	if m.paused {
 		right += m.paint(styleSelected, " PAUSED ") + "  "
 	}
-	right += string(human.AppendDuration(nil, (m.now-min(m.now, m.o.Begin))/1e9*1e9)) + " "
+	right += clock(m.now-min(m.now, m.o.Begin)) + " "
 	lines := []string{m.between(left, right)}
 
-	p50, p99, n := m.rates.percentiles(m.now)
 	latency := "-"
-	if n > 0 {
-		latency = fmt.Sprintf("p50 %s p99 %s", human.AppendDuration(nil, p50), human.AppendDuration(nil, p99))
+	if m.head.handshakes > 0 {
+		latency = fmt.Sprintf("p50 %s p99 %s", human.AppendDuration(nil, m.head.p50), human.AppendDuration(nil, m.head.p99))
 	}
 	words := [...]string{"opens", "handshake ", "failures", "resets", "retransmits"}
 	if m.width < 110 {
@@ -92,6 +91,15 @@ func (m *Model) head() []string {
 	return append(lines, m.stateLines()...)
 }
 
+// clock is how long it has been: 0:07, 12:03, 1:02:03.
+func clock(ns uint64) string {
+	s := ns / 1e9
+	if s < 3600 {
+		return fmt.Sprintf("%d:%02d", s/60, s%60)
+	}
+	return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
+}
+
 // between has something at either edge.
 func (m *Model) between(left, right string) string {
 	room := m.width - columns(right)
@@ -103,7 +111,7 @@ func (m *Model) between(left, right string) string {
 }
 
 func (m *Model) rate(name string, what count, bad bool) string {
-	v := m.rates.perSecond(m.now, what)
+	v := m.head.perSecond[what]
 	words := fmt.Sprintf("%s %.0f/s", name, v)
 	if v > 0 && v < 9.95 {
 		words = fmt.Sprintf("%s %.1f/s", name, v)
