@@ -191,12 +191,11 @@ func (m *Model) foot() string {
 	line := ""
 	for _, gap := range []string{"   ", "  ", " "} {
 		line = ""
-		for i, k := range keys {
-			line += m.paint(styleBold, k[0])
-			if i > 0 || gap != " " {
-				line += " " + m.paint(styleDim, k[1])
-			}
-			line += gap
+		if gap == " " {
+			keys = keys[1:] // the least that needs to be said
+		}
+		for _, k := range keys {
+			line += m.paint(styleBold, k[0]) + " " + m.paint(styleDim, k[1]) + gap
 		}
 		line = " " + strings.TrimRight(line, " ")
 		if columns(line) <= m.width {

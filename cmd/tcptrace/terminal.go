@@ -75,17 +75,18 @@ func (t *terminal) Close() error {
 func (t *terminal) serve() {
 	defer close(t.done)
 	defer t.screen.Fini()
-	suspend := make(chan os.Signal, 1)
-	signal.Notify(suspend, syscall.SIGTSTP)
-	defer signal.Stop(suspend)
+	continued := make(chan os.Signal, 1)
+	signal.Notify(continued, syscall.SIGCONT)
+	defer signal.Stop(continued)
 	for {
 		select {
 		case <-t.stop:
 			return
 		case lines := <-t.frames:
 			t.draw(lines)
-		case <-suspend:
-			t.suspend(suspend)
+		case <-continued: // somebody else had stopped it, and the terminal was another's
+			_ = t.screen.Suspend()
+			t.resume()
 		case event := <-t.screen.EventQ():
 			switch event := event.(type) {
 			case *tcell.EventResize:
@@ -93,7 +94,7 @@ func (t *terminal) serve() {
 				t.tell(t.size())
 			case *tcell.EventKey:
 				if event.Key() == tcell.KeyCtrlZ {
-					t.suspend(suspend)
+					t.suspend(continued)
 				} else if key := keyOf(event); key != "" {
 					t.tell(key)
 				}
@@ -119,19 +120,19 @@ func (t *terminal) size() size {
 
 // suspend stops the process as Ctrl-Z does, with the terminal given back, and returns when it is
 // continued.
-func (t *terminal) suspend(notified chan os.Signal) {
+func (t *terminal) suspend(continued <-chan os.Signal) {
 	_ = t.screen.Suspend()
-	continued := make(chan os.Signal, 1)
-	signal.Notify(continued, syscall.SIGCONT)
-	defer signal.Stop(continued)
-	signal.Reset(syscall.SIGTSTP)
 	// All of the process group, as the terminal's own Ctrl-Z: sudo is one of it.
 	_ = syscall.Kill(0, syscall.SIGTSTP)
 	select {
 	case <-continued:
 	case <-time.After(time.Second): // it was not stopped: nobody is there who could continue it
 	}
-	signal.Notify(notified, syscall.SIGTSTP)
+	t.resume()
+}
+
+// resume takes the terminal over again, and draws all anew.
+func (t *terminal) resume() {
 	_ = t.screen.Resume()
 	t.screen.HideCursor()
 	t.screen.Sync()
