@@ -195,10 +195,6 @@ func TestLiveSuspends(t *testing.T) {
 		s.Command("fg")
 		s.Await("q quit", "No connection yet")
 	}
-	_ = unix.Kill(pidIn(t, pidFile), unix.SIGSTOP) // which nobody can prepare for
-	s.Await("ready>")
-	s.Command("clear; fg")
-	s.Await("q quit", "No connection yet")
 	c, server := e.open() // it traces still
 	s.Await("OPEN 2")
 	c.close()
@@ -206,6 +202,24 @@ func TestLiveSuspends(t *testing.T) {
 	server.close()
 	s.Type("q")
 	s.Await("ready>", "0 lost")
+
+	// Nobody can prepare for SIGSTOP; a shell that edits lines has the terminal its own way then.
+	s.Command("exec bash --norc --noprofile")
+	s.Await("bash-")
+	s.Command("clear; " + command + " --ready-file " + pidFile)
+	s.Await("q quit", "tcptrace  netns")
+	pid := pidIn(t, pidFile)
+	_ = unix.Kill(pid, unix.SIGSTOP)
+	lab.Eventually(t, "it is stopped", func() bool {
+		status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+		return err == nil && strings.Contains(string(status), "State:\tT")
+	})
+	s.Command("clear; fg")
+	s.Await("q quit", "tcptrace  netns")
+	s.Type("?") // it is listened to again
+	s.Await("Ctrl-Z")
+	s.Type("qq")
+	s.Await("bash-", "0 lost")
 }
 
 func pidIn(t *testing.T, file string) int {

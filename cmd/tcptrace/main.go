@@ -37,6 +37,12 @@ const (
 
 // command runs tcptrace and returns its exit status.
 func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if asksForCompletion(args) {
+		if err := answerCompletion(ctx, args, stdout, stderr); err != nil {
+			return exitFailure // it has said why
+		}
+		return exitOK
+	}
 	o, err := parseOptions(args)
 	if err != nil {
 		fmt.Fprintf(stderr, "tcptrace: %s\nTry 'tcptrace --help'.\n", firstLine(err))
@@ -51,6 +57,17 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	o.screen = screenOf(stdout, os.Getenv)
+	if o.man || o.completion != "" {
+		write := writeMan
+		if o.completion != "" {
+			write = func(w io.Writer) error { return writeCompletion(w, o.completion) }
+		}
+		if err := write(stdout); err != nil {
+			fmt.Fprintf(stderr, "tcptrace: %s\n", firstLine(err))
+			return exitFailure
+		}
+		return exitOK
+	}
 	if possible := isTerminal(os.Stdin, stdout, os.Getenv); o.orLive && possible {
 		o.format = liveFormat
 	} else if o.format == liveFormat && !possible {

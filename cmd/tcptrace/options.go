@@ -50,6 +50,8 @@ type options struct {
 	meta      string
 
 	check         bool
+	completion    string // shell
+	man           bool
 	help, version bool
 }
 
@@ -140,6 +142,8 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.StringVar(&o.record, "record", "", "write the kernel's events to `FILE` as well")
 	f.StringVar(&o.replay, "replay", "", "show the events of a recorded `FILE`; needs no root")
 
+	f.StringVar(&o.completion, "completion", "", "print the completion script for a `SHELL`: "+strings.Join(shells, ", "))
+	f.BoolVar(&o.man, "man", false, "print the man page, as roff")
 	f.BoolVarP(&o.version, "version", "V", false, "print the version")
 	f.BoolVarP(&o.help, "help", "h", false, "print this help")
 	return f
@@ -160,7 +164,13 @@ func parseOptions(args []string) (*options, error) {
 	if err := f.Parse(args); err != nil {
 		return nil, usageError{err}
 	}
-	if o.help || o.version {
+	if o.help || o.version || o.man {
+		return o, nil
+	}
+	if f.Changed("completion") {
+		if !slices.Contains(shells, o.completion) {
+			return nil, usagef("--completion %s: not one of %s", o.completion, strings.Join(shells, ", "))
+		}
 		return o, nil
 	}
 	var err error

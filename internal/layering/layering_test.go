@@ -44,6 +44,8 @@ var owners = map[string][]string{
 	"github.com/cilium/ebpf":             {"gen", "tracer"},
 	"github.com/gdamore/tcell":           {"cmd/tcptrace"},
 	"github.com/jedib0t/go-pretty":       {"output", "live", "cmd/tcptrace"},
+	"github.com/cpuguy83/go-md2man":      {"cmd/tcptrace"},
+	"github.com/spf13/cobra":             {"cmd/tcptrace"},
 	"github.com/spf13/pflag":             {"cmd/tcptrace"},
 	"kernel.org/pub/linux/libs/security": {"tracer"},
 	"github.com/santhosh-tekuri":         {"internal/schema"},
