@@ -110,7 +110,7 @@ func TestLive(t *testing.T) {
 		})
 	}
 	s.Type("q")
-	s.Await("ready>", "lost", "events,")
+	s.Await(" 0 lost", "events,")
 	if after := s.State(); after != before {
 		t.Errorf("the terminal is left changed:\n%s\n%s", before, after)
 	}
@@ -171,7 +171,7 @@ func TestLiveGivesTheTerminalBack(t *testing.T) {
 			if end.by != nil {
 				end.by(s, pidIn(t, pidFile))
 			}
-			s.Await("ready>", "0 lost")
+			s.Await(" 0 lost")
 			if after := s.State(); after != before {
 				t.Errorf("the terminal is left changed:\n%s\n%s", before, after)
 			}
@@ -188,7 +188,7 @@ func TestLiveSuspends(t *testing.T) {
 	s.Await("q quit")
 	for range 2 {
 		s.Press("C-z")
-		s.Await("ready>", "Stopped")
+		s.Await("Stopped")
 		if after := s.State(); after != before {
 			t.Errorf("the terminal is left changed:\n%s\n%s", before, after)
 		}
@@ -201,11 +201,13 @@ func TestLiveSuspends(t *testing.T) {
 	server.readEOF()
 	server.close()
 	s.Type("q")
-	s.Await("ready>", "0 lost")
+	s.Await("0 lost")
+	s.AwaitPrompt()
 
 	// Nobody can prepare for SIGSTOP; a shell that edits lines has the terminal its own way then.
-	s.Command("exec bash --norc --noprofile")
-	s.Await("bash-")
+	s.Command("PS1= exec bash --norc --noprofile -i")
+	s.Command("PS1='ready> '; clear")
+	s.AwaitPrompt()
 	s.Command("clear; " + command + " --ready-file " + pidFile)
 	s.Await("q quit", "tcptrace  netns")
 	pid := pidIn(t, pidFile)
@@ -219,7 +221,8 @@ func TestLiveSuspends(t *testing.T) {
 	s.Type("?") // it is listened to again
 	s.Await("Ctrl-Z")
 	s.Type("qq")
-	s.Await("bash-", "0 lost")
+	s.Await("0 lost")
+	s.AwaitPrompt()
 }
 
 func pidIn(t *testing.T, file string) int {
@@ -250,14 +253,17 @@ func TestLiveWithout(t *testing.T) {
 		}
 	}
 	s.Type("q")
-	s.Await("ready>", "0 lost")
+	s.Await(" 0 lost")
+	s.AwaitPrompt()
 
 	s.Command("clear; TERM=dumb " + command)
 	s.Await("PID     COMM", "Ctrl-C ends it")
 	s.Press("C-c")
 	s.Await("0 lost")
+	s.AwaitPrompt()
 	s.Command("clear; " + command + " --duration 1s | cat")
 	s.Await("PID     COMM", "0 lost")
+	s.AwaitPrompt()
 	s.Command("clear; " + command + " --duration 1s </dev/null")
 	s.Await("PID     COMM", "0 lost")
 

@@ -180,10 +180,13 @@ func (m *Model) end(t *timeline.Timeline) {
 	}
 	if n := t.Traffic.Retransmits; n.Known && n.Value > 0 {
 		again := ofData(t, uint32(n.Value))
-		if r := m.open(t.ID); r != nil {
+		r := m.open(t.ID)
+		if r != nil {
 			again -= min(again, r.retransmits)
 		}
-		m.rates.add(t.WrittenAt, retransmits, uint64(again))
+		if t.Complete || r != nil && r.sampledAt != 0 { // else some may be of before the tracing
+			m.rates.add(t.WrittenAt, retransmits, uint64(again))
+		}
 	}
 	if c == failed {
 		m.failed.add(t, c)

@@ -64,13 +64,17 @@ func (r *row) look(now uint64, closeWait uint64) (again uint32) {
 	r.since = r.t.StateSince()
 	if r.t.CountersKnown() {
 		c := r.t.Counters()
+		n := ofData(r.t, c.Retransmits)
 		if sum := c.BytesSent + c.BytesReceived; r.sampledAt == 0 {
 			r.bytes, r.sampledAt = sum, now
+			if !r.t.Complete {
+				r.retransmits = n // of before the tracing
+			}
 		} else if now-r.sampledAt >= uint64(900*time.Millisecond) {
 			r.rate = uint64(float64(sum-min(sum, r.bytes)) / (float64(now-r.sampledAt) / 1e9))
 			r.bytes, r.sampledAt = sum, now
 		}
-		if n := ofData(r.t, c.Retransmits); n > r.retransmits {
+		if n > r.retransmits {
 			again = n - r.retransmits
 			r.resentAt, r.retransmits = now, n
 		}

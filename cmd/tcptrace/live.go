@@ -126,17 +126,27 @@ func (p *pipeline) liveKeys(now uint64) {
 func (p *pipeline) liveTick(now uint64) {
 	v := p.live
 	if v.sampling && now >= v.nextSample && p.assemble.Live() <= min(sampleMost, p.o.maxLive-1) {
+		begin := threadTime()
 		v.sampling = p.tracer.Snapshot(true) == nil
-		v.nextSample = now + max(sampleInterval, sampleShare*(tracer.Now()-now))
+		v.nextSample = now + max(sampleInterval, sampleShare*(threadTime()-begin))
 	}
 	if now >= v.nextGather {
-		begin := tracer.Now()
+		begin := threadTime()
 		stats := p.tracer.Stats()
 		v.model.Gather(live.Facts{Now: now, Open: p.assemble.All(), Waiting: p.assemble.Waiting(), Lost: stats.Lost + stats.Missed})
-		v.nextGather = now + max(2*frameInterval, gatherShare*(tracer.Now()-begin))
+		v.nextGather = now + max(2*frameInterval, gatherShare*(threadTime()-begin))
 		v.dirty = true
 	}
 	p.liveKeys(now)
+}
+
+// threadTime is how long the calling thread, which is the reader's own, has been on a processor: in nanoseconds.
+func threadTime() uint64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
+		return 0 // every Linux has this clock
+	}
+	return uint64(ts.Nano())
 }
 
 // save writes the selected timeline to a new file in the current directory, and says what became of that.

@@ -9,6 +9,9 @@ import (
 	"testing"
 )
 
+// prompt is the shell's.
+const prompt = "ready>"
+
 // Screen is a shell on a terminal of its own (tmux), for programs that want one.
 type Screen struct {
 	t      testing.TB
@@ -24,14 +27,14 @@ func NewScreen(t testing.TB, width, height int) *Screen {
 	}
 	s := &Screen{t: t, socket: filepath.Join(t.TempDir(), "tmux"), Dir: t.TempDir()}
 	s.tmux("-f", "/dev/null", "new-session", "-d", "-x", strconv.Itoa(width), "-y", strconv.Itoa(height), "-c", s.Dir,
-		"env", "-u", "NO_COLOR", "LC_ALL=C.UTF-8", "PS1=ready> ", "sh", "-i")
+		"env", "-u", "NO_COLOR", "LC_ALL=C.UTF-8", "PS1="+prompt+" ", "sh", "-i")
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the screen at the end:\n%s", s.Text())
 		}
 		s.tmux("kill-server")
 	})
-	s.Await("ready>")
+	s.AwaitPrompt()
 	return s
 }
 
@@ -93,6 +96,15 @@ func (s *Screen) Await(texts ...string) (screen string) {
 	return screen
 }
 
+// AwaitPrompt waits until the shell waits for a command.
+func (s *Screen) AwaitPrompt() {
+	s.t.Helper()
+	s.AwaitThat("the shell waits for a command", func(screen string) bool {
+		screen = strings.TrimRight(screen, " \n")
+		return screen[strings.LastIndexByte(screen, '\n')+1:] == prompt
+	})
+}
+
 // AwaitThat waits until the screen is so.
 func (s *Screen) AwaitThat(what string, so func(screen string) bool) {
 	s.t.Helper()
@@ -106,11 +118,13 @@ func (s *Screen) Resize(width, height int) {
 }
 
 // State is what a program may leave changed: the settings of the terminal, whether its other screen is
-// shown, and the cursor. The shell must be waiting for a command.
+// shown, and the cursor. It waits for the shell's prompt first.
 func (s *Screen) State() string {
 	s.t.Helper()
+	s.AwaitPrompt()
 	s.Command("clear; stty -g | cksum; echo that was all")
 	settings := strings.TrimSpace(strings.Split(s.Await("\nthat was all"), "\n")[0])
+	s.AwaitPrompt()
 	return settings + s.tmux("display-message", "-p",
 		" alternate #{alternate_on} cursor #{cursor_flag} keypad #{keypad_flag} #{keypad_cursor_flag} mouse #{mouse_any_flag}")
 }
