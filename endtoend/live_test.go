@@ -219,7 +219,7 @@ func TestLiveSuspends(t *testing.T) {
 	s.Command("clear; fg")
 	s.Await("q quit", "tcptrace  netns")
 	s.Type("?") // it is listened to again
-	s.Await("Ctrl-Z")
+	s.Await("q back")
 	s.Type("qq")
 	s.Await("0 lost")
 	s.AwaitPrompt()

@@ -46,7 +46,7 @@ var allColumns = []column{
 		}
 		return t.Role.String(), nil
 	}},
-	{name: "PROCESS", width: 13, most: 20, value: func(_ *Model, _ *row, t *timeline.Timeline, width int) (string, text.Colors) {
+	{name: "PROCESS", width: 12, most: 20, value: func(_ *Model, _ *row, t *timeline.Timeline, width int) (string, text.Colors) {
 		p := &t.Process
 		if p.Source == events.SourceUnknown {
 			return "-", nil
@@ -107,7 +107,7 @@ var allColumns = []column{
 		}
 		return words, nil
 	}},
-	{name: "FINDING", width: 17, value: func(_ *Model, r *row, t *timeline.Timeline, width int) (string, text.Colors) {
+	{name: "FINDING", width: 20, value: func(_ *Model, r *row, t *timeline.Timeline, width int) (string, text.Colors) {
 		return findingOf(r, t, width)
 	}},
 }

@@ -135,7 +135,7 @@ func (m *Model) stateLines() []string {
 	case m.width >= 110:
 		perLine = 5
 	}
-	if m.height < 12 {
+	if m.height < 12 || m.page != pageTable && m.height < 40 {
 		return nil
 	}
 	shown := barStates
