@@ -217,7 +217,7 @@ func layout(width int) (chosen []*column, widths []int) {
 			}
 		}
 		if rank > 0 && need > room {
-			break
+			continue
 		}
 		room -= need
 		for i := range allColumns {

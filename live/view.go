@@ -50,10 +50,7 @@ func (m *Model) nothing() string {
 
 // headLines are what stands above everything.
 func (m *Model) headLines() []string {
-	left := " " + m.paint(styleBold, "tcptrace") + "  " + m.o.Filter
-	if m.o.Attached != "" {
-		left += m.paint(styleDim, "  by "+m.o.Attached)
-	}
+	left := " " + m.paint(styleBold, "tcptrace") + "  " + output.Clean(m.o.Filter, max(10, m.width-30))
 	right := ""
 	if m.sort != SortMatter {
 		right += "by " + m.sort.String() + "  "
@@ -71,6 +68,9 @@ func (m *Model) headLines() []string {
 		right += m.paint(styleSelected, " PAUSED ") + "  "
 	}
 	right += clock(m.now-min(m.now, m.o.Begin)) + " "
+	if by := "  by " + m.o.Attached; m.o.Attached != "" && columns(left)+columns(by)+2+columns(right) <= m.width {
+		left += m.paint(styleDim, by)
+	}
 	lines := []string{m.between(left, right)}
 
 	latency := "-"
