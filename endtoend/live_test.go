@@ -238,6 +238,26 @@ func pidIn(t *testing.T, file string) int {
 	return pid
 }
 
+// TestLiveSavesInOthersDirectories: root writes there, though the tracer has given up most of its rights.
+func TestLiveSavesInOthersDirectories(t *testing.T) {
+	e, s, command := liveEnv(t, 80, 24)
+	const nobody = 65534
+	if err := os.Chown(s.Dir, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	s.Command(command)
+	s.Await("q quit")
+	c, server := e.open()
+	s.Await("OPEN 2")
+	s.Type("w")
+	saved(t, s, s.Await("saved as"), "tcptrace-")
+	c.close()
+	server.readEOF()
+	server.close()
+	s.Type("q")
+	s.Await(" 0 lost")
+}
+
 // TestLiveWithout: no colours where NO_COLOR asks for none, ASCII where the locale has no more, and lines on a
 // terminal that cannot move its cursor, or none.
 func TestLiveWithout(t *testing.T) {

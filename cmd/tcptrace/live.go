@@ -44,7 +44,7 @@ type liveView struct {
 }
 
 // isTerminal tells whether a live view has where to be: keys come from stdin and go to stdout, and the
-// cursor can be moved.
+// cursor can be moved. The terminal is the process's own.
 func isTerminal(stdin *os.File, stdout io.Writer, getenv func(string) string) bool {
 	if term := getenv("TERM"); term == "" || term == "dumb" {
 		return false
@@ -58,7 +58,9 @@ func isTerminal(stdin *os.File, stdout io.Writer, getenv func(string) string) bo
 			return false
 		}
 	}
-	return true
+	// It is opened by this name, which a process without a controlling terminal cannot.
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	return err == nil && tty.Close() == nil
 }
 
 // startLive takes the terminal over; quit is called when the user wants to end.
