@@ -38,6 +38,13 @@ func TestLive(t *testing.T) {
 	s.AwaitThat("both ends are open", func(text string) bool {
 		return strings.Count(text, "  ESTABLISHED") >= 1 && strings.Contains(text, "OPEN 2")
 	})
+	// What it carried is known while it is open.
+	c.write(3210)
+	server.read(3210)
+	s.Resize(200, 40)
+	s.AwaitThat("both counters are shown", func(text string) bool { return strings.Count(text, "3210B") == 2 })
+	s.Resize(120, 40)
+
 	refused := e.socketAt(e.net.Client, e.client, 0)
 	if err := e.connect(refused, e.server, serverPort+1); err != unix.ECONNREFUSED {
 		t.Errorf("connect: %v", err)

@@ -65,8 +65,8 @@ socket, with the process that owns it. Needs root, or CAP_BPF and CAP_PERFMON.
 
 const examples = `
 Examples:
-  tcptrace                         everything on this host, as it happens
-  tcptrace -P 443                  connections from or to port 443
+  tcptrace                         on a terminal: what is open, failed or stuck now
+  tcptrace -o text -P 443          each step of connections from or to port 443
   tcptrace -p 1234 -T              those of process 1234, with the time of day
   tcptrace -D 5432 -a 10.0.0.0/8   to PostgreSQL servers in 10.0.0.0/8
   tcptrace -N /run/netns/blue      in one network namespace
