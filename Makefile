@@ -9,7 +9,7 @@ BIN     ?= bin/tcptrace
 SUDO    := $(if $(filter-out 0,$(shell id -u)),$(shell command -v sudo))
 
 # What tests compare with, and build their networks from; each as COMMAND:PACKAGE.
-TEST_TOOLS  := ip:iproute2 ss:iproute2 nft:nftables tcpdump:tcpdump sharkd:wireshark-common tmux:tmux \
+TEST_TOOLS  := ip:iproute2 ss:iproute2 nft:nftables tcpdump:tcpdump sharkd:wireshark-common tmux:tmux chromium:chromium \
 	/usr/share/bash-completion/bash_completion:bash-completion
 VM_TOOLS    := qemu-system-x86_64:qemu-system-x86 cpio:cpio depmod:kmod /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
 BENCH_TOOLS := tcpdump:tcpdump tcpstates:libbpf-tools tcplife:libbpf-tools bpftrace:bpftrace

@@ -25,10 +25,10 @@ func TestDocsAreMadeFromTheFields(t *testing.T) {
 	}
 	want := doc
 	for mark, made := range map[string][]byte{
-		"fields: timeline":  table(TimelineFields),
-		"fields: entry":     table(EntryFields),
-		"fields: finding":   table(FindingFields),
-		"fields: addendum":  table(AddendumFields),
+		"fields: timeline":  fieldTable(TimelineFields),
+		"fields: entry":     fieldTable(EntryFields),
+		"fields: finding":   fieldTable(FindingFields),
+		"fields: addendum":  fieldTable(AddendumFields),
 		"example: refused":  example(t, "refused", 0),
 		"example: addendum": example(t, "client-get", 1),
 	} {
@@ -51,7 +51,7 @@ func TestDocsAreMadeFromTheFields(t *testing.T) {
 	}
 }
 
-func table(fields []Field) []byte {
+func fieldTable(fields []Field) []byte {
 	var b bytes.Buffer
 	entries := fields[0].In != 0
 	if entries {

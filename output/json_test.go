@@ -104,7 +104,9 @@ func TestWriteErrorIsTold(t *testing.T) {
 					t.Fatalf("%s: %v", f.Name, err)
 				}
 			}
-			err = w.Flush()
+			if err = w.Flush(); err == nil { // some write only when all is known
+				err = w.Close()
+			}
 		}
 		if err == nil {
 			t.Errorf("%s: no error", f.Name)

@@ -1,6 +1,12 @@
 package output
 
 import (
+	"bytes"
+	"encoding/csv"
+	"encoding/xml"
+	"io"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -189,6 +195,149 @@ func TestLadderColor(t *testing.T) {
 		}
 		if !seen {
 			t.Errorf("%s has no colours", name)
+		}
+	}
+}
+
+func TestGoldenTables(t *testing.T) {
+	all := stories()
+	for i, s := range all {
+		s.t.ID = uint64(100 + i) // theirs are all the same
+	}
+	o := storyOptions()
+	golden(t, "all.csv", written(t, "csv", o, all...))
+	got := written(t, "table", o, all...)
+	golden(t, "all.table", got)
+	fits(t, got)
+	o.Width, o.ASCII = wideTable, true
+	got = written(t, "table", o, all...)
+	golden(t, "all.table-wide", got)
+	for line := range strings.Lines(string(got)) {
+		harmless(t, strings.TrimSuffix(line, "\n"))
+		if n := text.StringWidthWithoutEscSequences(line); n > wideTable {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+}
+
+// CSV is read back as what it was, a record for each timeline and a cell for each field, none of them a formula.
+func TestCSVIsReadBack(t *testing.T) {
+	s := tell("formula", "10.0.0.1:1", "10.0.0.2:2").by(7, "=cmd|' /C x'!A0", events.SourceIO).toBy(events.SynSent).end()
+	records, err := csv.NewReader(bytes.NewReader(written(t, "csv", storyOptions(), append(stories(), s)...))).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(stories()) + 2; len(records) != n {
+		t.Fatalf("%d records, want %d", len(records), n)
+	}
+	column := func(name string) int { return slices.Index(records[0], name) }
+	for i, want := range map[int]map[string]string{
+		1:                {"process.comm": "curl", "local.port": "40512", "teardown.kind": "four-way", "teardown.reset.by": ""},
+		3:                {"handshake.outcome": "refused", "handshake.errno": "ECONNREFUSED", "teardown.reset.by": "remote"},
+		len(records) - 2: {"findings": "close-wait-leak", "process.pid": "", "handshake.local_options.mss": ""},
+		len(records) - 1: {"process.comm": "'=cmd|' /C x'!A0"},
+	} {
+		for name, value := range want {
+			if c := column(name); c < 0 || records[i][c] != value {
+				t.Errorf("record %d: %s is not %q: %q", i, name, value, records[i])
+			}
+		}
+	}
+}
+
+// statement is what Mermaid's grammar of sequence diagrams has a line be, as far as it is used here.
+var statement = regexp.MustCompile(`^    (accTitle: .+|participant [LR] as .+|[LR](->>|--\)|-x)[LR]: .+|Note (left of L|right of R|over L,R): .+)$`)
+
+func TestGoldenMermaid(t *testing.T) {
+	for name, p := range ladderStories() {
+		o := storyOptions()
+		got := NewLadder(p.t, p.peer, &o).Mermaid("")
+		golden(t, name+".mermaid", []byte(got))
+		lines := strings.Split(strings.TrimSuffix(got, "\n"), "\n")
+		if lines[0] != "sequenceDiagram" {
+			t.Errorf("%s begins with %q", name, lines[0])
+		}
+		for _, line := range lines[1:] {
+			words := strings.ReplaceAll(line, "<br/>", "")
+			if !statement.MatchString(line) || strings.ContainsAny(words, "<&`%") || strings.Contains(escapes.ReplaceAllString(words, ""), "#") {
+				t.Errorf("%s: %q is no statement", name, line)
+			}
+		}
+	}
+}
+
+var escapes = regexp.MustCompile(`#([a-z]+|[0-9]+);`)
+
+func TestMermaidEscapes(t *testing.T) {
+	const raw = "a;b#c<script>&%%\n`end`"
+	const want = `a#59;b#35;c#lt;script#gt;#amp;#37;#37;#92;x0a#96;end#96;`
+	if got := mermaidText(raw); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// The picture is XML, nothing in it is cut off, and hostile names do no harm in it.
+func TestSVG(t *testing.T) {
+	for name, p := range ladderStories() {
+		o := storyOptions()
+		var out bytes.Buffer
+		o.Out = &out
+		w, err := New("svg", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tl := range []*timeline.Timeline{p.t, p.peer} {
+			if tl == nil {
+				continue
+			}
+			if p.peer == nil {
+				tl.PeerID = 0
+			}
+			if err := w.Write(&timeline.Update{Kind: timeline.UpdateEnd, Timeline: tl}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if name == "paired" || name == "hostile-comm" {
+			golden(t, name+".svg", out.Bytes())
+		}
+		texts, arrows := 0, 0
+		for d := xml.NewDecoder(&out); ; {
+			token, err := d.Token()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			e, ok := token.(xml.StartElement)
+			if !ok {
+				continue
+			}
+			switch e.Name.Local {
+			case "text":
+				texts++
+			case "path":
+				for _, a := range e.Attr {
+					if a.Name.Local == "class" && (strings.HasPrefix(a.Value, "l-head")) {
+						arrows++
+					}
+				}
+			case "svg", "title", "style", "tspan":
+			default:
+				t.Errorf("%s: element %s", name, e.Name.Local)
+			}
+		}
+		arrived := 0
+		for _, r := range NewLadder(p.t, p.peer, &o).Rows {
+			if r.Segment != nil && r.Kind != RowDepart && r.Fate == FateArrived {
+				arrived++
+			}
+		}
+		if texts == 0 || arrows != arrived {
+			t.Errorf("%s: %d arrows have a head, %d arrived; %d texts", name, arrows, arrived, texts)
 		}
 	}
 }

@@ -95,7 +95,7 @@ func beside(rows []LadderRow, gone []bool, i int) bool {
 	arrives := func(r *LadderRow) bool {
 		return r.From != side && r.Kind != RowDepart && (r.Fate == FateArrived || e.To == events.SynRecv)
 	}
-	announced := e.To == events.SynSent || e.To == events.FinWait1 || e.To == events.LastAck || e.To == events.Close && e.PID != 0
+	announced := announced(e)
 	if !announced {
 		for j := i - 1; j >= 0; j-- {
 			if r := &rows[j]; r.Segment != nil && (arrives(r) || e.To == events.TimeWait && leaves(r)) {
@@ -125,6 +125,15 @@ func beside(rows []LadderRow, gone []bool, i int) bool {
 		break
 	}
 	return false
+}
+
+// announced tells whether a state is entered before the segment that belongs to it is sent.
+func announced(e *timeline.Entry) bool {
+	switch e.To {
+	case events.SynSent, events.FinWait1, events.LastAck:
+		return true
+	}
+	return e.To == events.Close && e.PID != 0
 }
 
 // between tells whether the end entered another state between two rows.

@@ -23,12 +23,12 @@ const (
 
 // strokes are what lines are drawn with, each one column wide.
 type strokes struct {
-	life, waits, from, back, line, torn, right, left, cross, arrow string
+	life, waits, from, back, line, torn, right, left, cross, rightward, leftward string
 }
 
 var (
-	utf8Strokes  = strokes{"│", "┆", "├", "┤", "─", "┄", "▶", "◀", "✗", "→"}
-	asciiStrokes = strokes{"|", ":", "|", "|", "-", ".", ">", "<", "X", "->"}
+	utf8Strokes  = strokes{"│", "┆", "├", "┤", "─", "┄", "▶", "◀", "✗", "→", "←"}
+	asciiStrokes = strokes{"|", ":", "|", "|", "-", ".", ">", "<", "X", "->", "<-"}
 )
 
 // drawer draws a ladder as lines.
@@ -53,7 +53,10 @@ func (l *Ladder) Lines(o *Options) []string {
 		d.s = &asciiStrokes
 	}
 	width := o.Width
-	if width == 0 {
+	switch {
+	case width == 0 && o.Wide:
+		width = ladderWide
+	case width == 0:
 		width = ladderWidth
 	}
 	width = max(width, LadderMin)
@@ -75,8 +78,11 @@ func (l *Ladder) Lines(o *Options) []string {
 	return d.lines
 }
 
-// ladderWidth is that of a screen of which nothing is known.
-const ladderWidth = 80
+// ladderWidth is that of a screen of which nothing is known, ladderWide that where all is to be shown.
+const (
+	ladderWidth = 80
+	ladderWide  = 140
+)
 
 // Colours, by what they say.
 var (
@@ -149,13 +155,9 @@ func (d *drawer) header() {
 // first is the row below the names: the states before anything happened.
 func (d *drawer) first() {
 	var states [2]string
-	for side, e := range d.l.Ends {
-		if e.Timeline == nil {
-			continue
-		}
-		i := slices.IndexFunc(e.Timeline.Entries, func(e timeline.Entry) bool { return e.Type == timeline.EntryState })
-		if i >= 0 && e.Timeline.Entries[i].From != events.StateUnknown {
-			states[side] = e.Timeline.Entries[i].From.String()
+	for side, state := range d.l.firstStates() {
+		if state != events.StateUnknown {
+			states[side] = state.String()
 		}
 	}
 	d.space(d.left - 1 - len(states[0]))
@@ -174,17 +176,11 @@ func (d *drawer) row(i int) {
 	case RowSegment, RowDepart, RowArrive:
 		d.arrow(r)
 	case RowFold:
-		d.line(r, "", d.centred(d.folded(r)), "")
+		d.line(r, "", d.centred(d.l.foldWords(r, d.s.rightward, d.s.leftward)), "")
 	case RowGap:
-		what := "events lost, perhaps of this one"
-		if r.Lost > 0 {
-			what = string(human.AppendCount(nil, r.Lost, "event")) + " lost"
-		}
-		d.line(r, "", d.centred(what+" here"), "")
-	case RowWait:
-		d.line(r, "", d.near(r.Side, "TIME_WAIT goes on"), "")
+		d.line(r, "", d.centred(gapWords(r)), "")
 	default:
-		d.line(r, "", d.near(r.Side, d.changed(r)), "")
+		d.line(r, "", d.near(r.Side, d.l.stateWords(r)), "")
 	}
 }
 
@@ -197,25 +193,14 @@ func (d *drawer) near(side int, words string) string {
 	return strings.Repeat(" ", d.channel-1-width) + string(cut)
 }
 
-// changed says what a change of state on its own came with.
-func (d *drawer) changed(r *LadderRow) string {
-	e := r.States[r.Side]
-	if e.From == events.TimeWait {
-		if t := d.l.Ends[r.Side].Timeline; t.Teardown.TimeWaitNS.Known {
-			return "TIME_WAIT was held for " + span(t.Teardown.TimeWaitNS.Value)
-		}
-	}
-	return ""
-}
-
-// folded is "77 B → ← 1256 B in 12.1 ms".
-func (d *drawer) folded(r *LadderRow) string {
+// foldWords are "77 B →  ← 1256 B in 12.1 ms".
+func (l *Ladder) foldWords(r *LadderRow, right, left string) string {
 	var parts []string
 	if r.ToRight > 0 {
-		parts = append(parts, string(human.AppendBytes(nil, r.ToRight))+" "+d.s.arrow)
+		parts = append(parts, string(human.AppendBytes(nil, r.ToRight))+" "+right)
 	}
 	if r.ToLeft > 0 {
-		parts = append(parts, map[bool]string{false: "←", true: "<-"}[d.o.ASCII]+" "+string(human.AppendBytes(nil, r.ToLeft)))
+		parts = append(parts, left+" "+string(human.AppendBytes(nil, r.ToLeft)))
 	}
 	s := strings.Join(parts, "  ")
 	if r.ToRight+r.ToLeft == 0 {
@@ -350,7 +335,7 @@ func (d *drawer) arrow(r *LadderRow) {
 	for _, line := range wrapParts(rest, d.channel-4) {
 		d.line(nil, "", "   "+line, "")
 	}
-	if why := d.fateWords(r); why != "" {
+	if why := d.l.fateWords(r); why != "" {
 		for _, line := range strings.Split(string(appendWrapped(nil, why, 0, 0, d.channel-4)), "\n") {
 			cut, width := appendClean(nil, []byte(line), d.channel-4)
 			d.beside(nil)
@@ -531,8 +516,8 @@ func delayWords(r *LadderRow) string {
 }
 
 // fateWords say why a segment did not arrive.
-func (d *drawer) fateWords(r *LadderRow) string {
-	reason := string(appendDropReason(nil, r.Segment.DropReason, d.l.options))
+func (l *Ladder) fateWords(r *LadderRow) string {
+	reason := string(appendDropReason(nil, r.Segment.DropReason, l.options))
 	switch {
 	case reason != "" && reason[0] <= '9':
 		reason = ": reason " + reason

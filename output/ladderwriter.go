@@ -13,37 +13,48 @@ type Waiter interface {
 	Advance(now uint64) error
 }
 
-// patience is how long an end waits for the other: that may be in TIME_WAIT for --linger
-// before it is written, or not be shown at all.
-const patience = 2e9 // nanoseconds
-
 // ladderWriter draws each connection when its ends have been told.
 type ladderWriter struct {
 	lines
 	options Options
 	pairs   pairs
-	draw    func(w *ladderWriter, l *Ladder, t *timeline.Timeline, note string)
-	n       int // drawn so far
+	draw    func(l *Ladder, note string) // adds to lines
+	n       int                          // drawn so far
 }
 
 func newLadderText(o Options) (Writer, error) {
-	return &ladderWriter{lines: lines{out: o.Out}, options: o, draw: (*ladderWriter).text}, nil
+	w := &ladderWriter{lines: lines{out: o.Out}, options: o}
+	w.draw = func(l *Ladder, note string) {
+		if w.n > 0 {
+			w.buf = append(w.buf, '\n')
+		}
+		w.buf = append(append(w.buf, l.Title()...), note+"\n\n"...)
+		for _, line := range l.Lines(&w.options) {
+			w.buf = append(append(w.buf, line...), '\n')
+		}
+	}
+	return w, nil
 }
 
 // Write implements Writer.
 func (w *ladderWriter) Write(u *timeline.Update) error {
+	w.take(u)
+	return w.flushEnough()
+}
+
+// take draws what an update completes.
+func (w *ladderWriter) take(u *timeline.Update) {
 	switch u.Kind {
 	case timeline.UpdateEnd:
 		w.all(w.pairs.add(u.Timeline))
 	case timeline.UpdateAddendum:
 		w.ladder(pair{t: u.Timeline}, ", after it was told")
 	}
-	return w.flushEnough()
 }
 
 // Advance implements Waiter.
 func (w *ladderWriter) Advance(now uint64) error {
-	if now > patience {
+	if patience := uint64(w.options.Patience); now > patience {
 		w.all(w.pairs.before(now - patience))
 	}
 	return w.flushEnough()
@@ -62,19 +73,8 @@ func (w *ladderWriter) all(ready []pair) {
 }
 
 func (w *ladderWriter) ladder(p pair, note string) {
-	w.draw(w, NewLadder(p.t, p.peer, &w.options), p.t, note)
+	w.draw(NewLadder(p.t, p.peer, &w.options), note)
 	w.n++
-}
-
-// text draws with lines.
-func (w *ladderWriter) text(l *Ladder, _ *timeline.Timeline, note string) {
-	if w.n > 0 {
-		w.buf = append(w.buf, '\n')
-	}
-	w.buf = append(append(w.buf, l.Title()...), note+"\n\n"...)
-	for _, line := range l.Lines(&w.options) {
-		w.buf = append(append(w.buf, line...), '\n')
-	}
 }
 
 // Title is "Connection 17, 2026-03-09T03:04:05.006007008Z".

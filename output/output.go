@@ -48,6 +48,11 @@ type Options struct {
 	Time TimeColumn
 	// Zone is that of TimeOfDay; nil is the local one.
 	Zone *time.Location
+	// Patience is how long a ladder's end waits for the other one: that may be in TIME_WAIT
+	// for a while before it is written, or not be shown at all.
+	Patience time.Duration
+	// Progress, where set, is told how much of what Close writes has been written.
+	Progress func(done, all int)
 	// DropReason names a value of the running kernel's enum skb_drop_reason,
 	// without SKB_DROP_REASON_; "" or nil: its number is shown.
 	DropReason func(reason uint32) string
@@ -81,6 +86,11 @@ var Formats = []Format{
 	{"json", "JSON Lines: one object for each connection when it has ended (docs/json.md)", newJSON},
 	{"explain", "each connection as prose, step by step, when it has ended", newExplain},
 	{"ladder", "each connection as textbooks draw it, an end on each side, when it has ended", newLadderText},
+	{"csv", "a line for each connection, with the fields that JSON has, for spreadsheets", newCSV},
+	{"table", "a table of all connections with their sums, when tracing ends", newTable},
+	{"html", "a page about all connections, with their ladders, when tracing ends", newHTML},
+	{"svg", "the ladders as one picture, when tracing ends", newSVG},
+	{"mermaid", "the ladders as sequence diagrams for Markdown", newMermaid},
 }
 
 // New makes the writer of the format that bears the name.
@@ -94,6 +104,9 @@ func New(name string, o Options) (Writer, error) {
 	}
 	return nil, fmt.Errorf("unknown output format %q (there are: %s)", name, strings.Join(names, ", "))
 }
+
+// ForFile tells whether a format is to be looked at with other programs, not on a terminal.
+func ForFile(name string) bool { return name == "html" || name == "svg" }
 
 // enough is how many bytes are collected before they are written without a Flush.
 const enough = 64 << 10

@@ -287,6 +287,15 @@ var (
 	severityNames = []string{"note", "warning", "error"}
 )
 
+// Failed: the handshake came to nothing.
+func (o HandshakeOutcome) Failed() bool {
+	switch o {
+	case OutcomeRefused, OutcomeTimedOut, OutcomeReset, OutcomeUnreachable, OutcomeAborted:
+		return true
+	}
+	return false
+}
+
 func name[T ~uint8](names []string, v T) string {
 	if int(v) < len(names) {
 		return names[v]

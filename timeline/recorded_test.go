@@ -142,7 +142,7 @@ func FuzzAssembler(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stream []byte, cap uint16) {
 		a := timeline.New(timeline.Options{Linger: 1e6, Entries: true, MaxLive: int(cap%64) + 1})
 		var writers []output.Writer
-		for _, format := range []string{"json", "explain"} {
+		for _, format := range []string{"json", "explain", "ladder"} {
 			w, err := output.New(format, output.Options{Out: new(bytes.Buffer)})
 			if err != nil {
 				t.Fatal(err)

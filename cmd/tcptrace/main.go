@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"tcptrace/output"
 	"tcptrace/tracer"
 )
 
@@ -68,10 +69,17 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		return exitOK
 	}
+	if o.outputFile != "" {
+		o.screen = screenOf(nil, os.Getenv)
+	}
 	if possible := isTerminal(os.Stdin, stdout, os.Getenv); o.orLive && possible {
 		o.format = liveFormat
 	} else if o.format == liveFormat && !possible {
 		fmt.Fprintln(stderr, "tcptrace: -o live needs a terminal that can move its cursor, as stdin and stdout: -o text does not")
+		return exitUsage
+	}
+	if o.screen.terminal && output.ForFile(o.format) && !o.check {
+		fmt.Fprintf(stderr, "tcptrace: -o %s is not for a terminal: give a file, -O FILE\nTry 'tcptrace --help'.\n", o.format)
 		return exitUsage
 	}
 	var matched uint64

@@ -71,7 +71,7 @@ var completions = map[string]cobra.CompletionFunc{
 	"fail-if": cobra.CompletionFunc(func(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		return after(typed, "|", failWords()), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	}),
-	"btf": files, "ready-file": files, "meta": files, "record": files, "replay": files,
+	"btf": files, "ready-file": files, "meta": files, "record": files, "replay": files, "output-file": files,
 
 	"port": nothing, "local-port": nothing, "remote-port": nothing, "addr": nothing, "count": nothing, "duration": nothing,
 	"linger": nothing, "close-wait": nothing, "min-handshake": nothing, "max-timelines": nothing,

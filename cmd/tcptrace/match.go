@@ -24,13 +24,7 @@ var conditions = map[string]condition{
 const knownConditions = "failed, reset, retransmits, handshake>TIME, state=STATE, finding=CODE, joined by |"
 
 // failed: the handshake came to nothing.
-func failed(t *timeline.Timeline) bool {
-	switch t.Handshake.Outcome {
-	case timeline.OutcomeRefused, timeline.OutcomeTimedOut, timeline.OutcomeReset, timeline.OutcomeUnreachable, timeline.OutcomeAborted:
-		return true
-	}
-	return false
-}
+func failed(t *timeline.Timeline) bool { return t.Handshake.Outcome.Failed() }
 
 // wasReset: an RST ended it, in the handshake or after; one that refused it is a failure only.
 func wasReset(t *timeline.Timeline) bool {

@@ -32,7 +32,8 @@ type options struct {
 	orLive     bool // or the live view, on a terminal
 	wide       bool
 	absolute   bool
-	screen     screen // what stdout shows; the zero value is a file
+	screen     screen // what the output is shown on; the zero value is a file
+	outputFile string // "": standard output
 	timeColumn output.TimeColumn
 	quiet      bool
 
@@ -72,6 +73,8 @@ Examples:
   tcptrace -N /run/netns/blue      in one network namespace
   tcptrace --failed --reset        only what went wrong, told when it is over
   tcptrace --explain -p 1234       in prose, step by step
+  tcptrace -o ladder -P 443        as textbooks draw it
+  tcptrace -o html -O report.html  a page about all connections, on Ctrl-C
   tcptrace -P 443 --duration 1m --fail-if 'failed|handshake>50ms'
   tcptrace --check                 what this kernel can show, and why not more
   tcptrace -j --duration 10s | jq 'select(.handshake.outcome == "refused")'
@@ -118,6 +121,7 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.StringVar(&raw.failIf, "fail-if", "", "exit with status 3 if a connection is `WHAT`: 'failed|reset|retransmits|handshake>50ms'")
 
 	f.StringVarP(&raw.format, "output", "o", "", "`FORMAT` of the output: "+formatNames()+"; default: live on a terminal, else text")
+	f.StringVarP(&o.outputFile, "output-file", "O", "", "write the output to `FILE`, which appears when tracing has ended")
 	f.BoolVarP(&raw.json, "json", "j", false, "short for -o json")
 	f.BoolVar(&raw.explain, "explain", false, "short for -o explain")
 	f.BoolVarP(&raw.seconds, "timestamp", "t", false, "column of seconds since the first event")
@@ -259,7 +263,7 @@ func (o *options) checkFilter(raw *rawFlags) (err error) {
 
 func (o *options) checkOutput(raw *rawFlags) error {
 	o.format = raw.format
-	lines := raw.seconds || raw.timeOfDay || o.wide || o.selected != nil || o.replay != "" // these ask for lines
+	lines := raw.seconds || raw.timeOfDay || o.wide || o.selected != nil || o.replay != "" || o.outputFile != "" // these ask for lines
 	switch {
 	case raw.json:
 		o.format = "json"
@@ -268,7 +272,7 @@ func (o *options) checkOutput(raw *rawFlags) error {
 	case raw.format == "":
 		o.format, o.orLive = "text", !lines && !o.check
 	case raw.format == liveFormat && lines:
-		return usagef("-o live shows what is open now: leave out -t, -T, -w, --replay and --failed, --state and the like (in the view, / and f choose)")
+		return usagef("-o live shows what is open now: leave out -O, -t, -T, -w, --replay and --failed, --state and the like (in the view, / and f choose)")
 	}
 	if o.format != liveFormat && !slices.ContainsFunc(output.Formats, func(f output.Format) bool { return f.Name == o.format }) {
 		return usagef("-o %s: no such format; there are: %s", o.format, formatNames())
@@ -319,6 +323,9 @@ func (o *options) checkLimits(f *pflag.FlagSet, raw *rawFlags) (err error) {
 	}
 	if o.replay != "" && o.meta != "" {
 		return usagef("--replay and --meta exclude each other: a recording is not of this kernel")
+	}
+	if o.check && o.outputFile != "" {
+		return usagef("--check and -O exclude each other: tcptrace --check > %s", o.outputFile)
 	}
 	if o.check && (o.replay != "" || o.record != "" || o.meta != "" || o.readyFile != "") {
 		return usagef("--check traces nothing: leave out --replay, --record, --meta and --ready-file")

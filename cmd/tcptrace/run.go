@@ -12,6 +12,7 @@ import (
 
 	"tcptrace/events"
 	"tcptrace/finding"
+	"tcptrace/internal/progress"
 	"tcptrace/output"
 	"tcptrace/timeline"
 	"tcptrace/tracer"
@@ -87,7 +88,7 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 
 // afterwards is what takes rights after the tracing began: files that are still to be written.
 func afterwards(o *options) (needs []tracer.Need) {
-	for _, path := range []string{o.readyFile, o.meta} {
+	for _, path := range []string{o.readyFile, o.meta, o.outputFile} {
 		if path != "" {
 			needs = append(needs, tracer.WriteIn(filepath.Dir(path)))
 		}
@@ -135,6 +136,8 @@ type pipeline struct {
 	options  output.Options
 	live     *liveView // nil where lines are written
 	record   *recordFile
+	file     *outputFile
+	bar      *progress.Bar
 	stderr   io.Writer
 
 	events     uint64
@@ -145,6 +148,16 @@ type pipeline struct {
 	toldLost   uint64
 	toldMissed uint64
 	toldLostAt uint64
+}
+
+// patience is how long one end of a connection waits to be shown with the other: a little longer
+// than that may be kept back for TIME_WAIT.
+func (o *options) patience() time.Duration {
+	const more = time.Second
+	if o.timeWait {
+		return time.Minute + 2*more // Linux's 2MSL
+	}
+	return o.linger + more
 }
 
 func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stderr io.Writer) (*pipeline, error) {
@@ -160,6 +173,7 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 		ASCII:    o.screen.ascii,
 		Color:    o.screen.color,
 		Absolute: o.absolute,
+		Patience: o.patience(),
 	}
 	if t != nil {
 		reasons := t.DropReasons()
@@ -183,9 +197,21 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 	if format == liveFormat {
 		format, opts.Out = "text", io.Discard
 	}
+	if o.outputFile != "" {
+		if p.file, err = newOutputFile(o.outputFile); err != nil {
+			return nil, err
+		}
+		opts.Out = p.file
+	}
+	if terminalWidth(stderr) > 0 {
+		opts.Progress = func(done, all int) { p.bar.Update(done, all) }
+	}
 	p.out, err = output.New(format, opts)
 	if err == nil {
 		err = p.out.Flush()
+	}
+	if err != nil && p.file != nil {
+		err = p.file.finish(err)
 	}
 	return p, err
 }
@@ -286,7 +312,13 @@ func (p *pipeline) finish() error {
 }
 
 func (p *pipeline) close() error {
-	err := errors.Join(p.stopLive(), p.out.Close())
+	live := p.stopLive()
+	p.bar = progress.New(p.stderr, "Writing the report", p.o.screen.ascii)
+	err := errors.Join(live, p.out.Close())
+	p.bar.End()
+	if p.file != nil {
+		err = p.file.finish(err)
+	}
 	if p.record != nil {
 		err = errors.Join(err, p.record.Close())
 	}

@@ -22,11 +22,8 @@ type screen struct {
 // terminal without NO_COLOR.
 func screenOf(out io.Writer, getenv func(string) string) screen {
 	s := screen{}
-	if f, ok := out.(*os.File); ok {
-		if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil {
-			s.terminal, s.width = true, int(size.Col)
-		}
-	}
+	s.width = terminalWidth(out)
+	s.terminal = s.width > 0
 	if s.width == 0 {
 		if n, err := strconv.Atoi(getenv("COLUMNS")); err == nil && n > 0 {
 			s.width = n
@@ -36,6 +33,22 @@ func screenOf(out io.Writer, getenv func(string) string) screen {
 	s.ascii = s.terminal && dumb || !utf8Locale(getenv)
 	s.color = s.terminal && !dumb && getenv("NO_COLOR") == ""
 	return s
+}
+
+// terminalWidth is how many columns a terminal has, 0 where it is none. One that does not say has 80.
+func terminalWidth(out io.Writer) int {
+	f, ok := out.(*os.File)
+	if !ok {
+		return 0
+	}
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	switch {
+	case err != nil:
+		return 0
+	case size.Col == 0:
+		return 80
+	}
+	return int(size.Col)
 }
 
 // utf8Locale tells whether the locale's characters are UTF-8; C and POSIX are ASCII. One that is not

@@ -20,18 +20,20 @@ import (
 // layers says which packages of this module each package may import, tests aside.
 // A package that is not listed fails the test: its place is to be thought about.
 var layers = map[string][]string{
-	"gen":             {},
-	"events":          {"gen"},
-	"timeline":        {"events"},
-	"finding":         {"events", "timeline", "internal/human"},
-	"output":          {"events", "timeline", "internal/human"},
-	"tracer":          {"events", "gen"},
-	"live":            {"events", "timeline", "output", "internal/human"},
-	"cmd/tcptrace":    {"events", "finding", "live", "output", "timeline", "tracer"},
-	"docs":            {},
-	"internal/human":  {},
-	"internal/schema": {"docs"},
-	"internal/lab":    {},
+	"gen":            {},
+	"events":         {"gen"},
+	"timeline":       {"events"},
+	"finding":        {"events", "timeline", "internal/human"},
+	"output":         {"events", "timeline", "internal/human"},
+	"tracer":         {"events", "gen"},
+	"live":           {"events", "timeline", "output", "internal/human"},
+	"cmd/tcptrace":   {"events", "finding", "live", "output", "timeline", "tracer", "internal/progress"},
+	"docs":           {},
+	"internal/human": {},
+	// A bar on the terminal; it takes a clock and a goroutine, which output has not.
+	"internal/progress": {},
+	"internal/schema":   {"docs"},
+	"internal/lab":      {},
 	// These only ever measure or test; nothing imports them.
 	"bench":             {"events", "gen", "output", "timeline", "internal/lab"},
 	"endtoend":          {"internal/lab", "internal/schema"},
@@ -43,12 +45,13 @@ var layers = map[string][]string{
 var owners = map[string][]string{
 	"github.com/cilium/ebpf":             {"gen", "tracer"},
 	"github.com/gdamore/tcell":           {"cmd/tcptrace"},
-	"github.com/jedib0t/go-pretty":       {"output", "live", "cmd/tcptrace"},
+	"github.com/jedib0t/go-pretty":       {"output", "live", "internal/progress", "cmd/tcptrace"},
 	"github.com/cpuguy83/go-md2man":      {"cmd/tcptrace"},
 	"github.com/spf13/cobra":             {"cmd/tcptrace"},
 	"github.com/spf13/pflag":             {"cmd/tcptrace"},
 	"kernel.org/pub/linux/libs/security": {"tracer"},
 	"github.com/santhosh-tekuri":         {"internal/schema"},
+	"github.com/chromedp":                {"output"},
 }
 
 // pure are packages that neither know the time nor touch the system: what goes in
