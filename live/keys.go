@@ -198,6 +198,8 @@ func (m *Model) about(p page) {
 	if t := m.chosen(); t != nil {
 		m.page, m.offset, m.subject = p, 0, t
 		m.selected = t.ID
+	} else if len(m.order) > 0 {
+		m.Say("this connection is gone")
 	}
 }
 

@@ -296,6 +296,11 @@ func (m *Model) curb() {
 		}
 	}
 	if most := max(3, m.room()/3); kinds > most && open > kinds {
+		for i := most; i < kinds; i++ {
+			if m.order[i].id == m.selected {
+				m.order[most-1], m.order[i] = m.order[i], m.order[most-1]
+			}
+		}
 		m.order = slices.Delete(m.order, most, kinds)
 		m.hidden = kinds - most
 	}

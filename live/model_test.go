@@ -3,6 +3,7 @@ package live
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -233,6 +234,44 @@ func TestFlood(t *testing.T) {
 	got := strings.Join(m.Lines(), "\n")
 	if want := fmt.Sprintf("FAILED %d and %d more", failedMost, 10_000-failedMost); !strings.Contains(got, want) {
 		t.Errorf("no %q in\n%s", want, got)
+	}
+}
+
+// TestManyKindsOfFailures: they leave room for what is stuck and open, and f shows all; one that is selected stays.
+func TestManyKindsOfFailures(t *testing.T) {
+	m := New(plainOptions())
+	fail := func(id uint64, port uint16) {
+		m.Update(&timeline.Update{Kind: timeline.UpdateEnd, Timeline: &timeline.Timeline{ID: id, WrittenAt: begin, State: events.Close,
+			Role: timeline.RoleClient, Remote: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.2"), port),
+			Handshake: timeline.Handshake{Outcome: timeline.OutcomeRefused}}})
+	}
+	const kinds = 100
+	for i := range uint64(kinds) {
+		fail(i+2, uint16(i+1))
+	}
+	one := &timeline.Timeline{ID: 1, Start: begin, State: events.Established}
+	gather := func() {
+		m.Gather(Facts{Now: begin + 1e9, Open: func(yield func(*timeline.Timeline) bool) { yield(one) }})
+	}
+	gather()
+	last := m.order[len(m.order)-2]
+	if m.hidden == 0 || len(m.order)+m.hidden != kinds+1 || last.class != failed {
+		t.Errorf("%d rows, %d hidden, of %d", len(m.order), m.hidden, kinds+1)
+	}
+	m.Press(KeyEnd)
+	m.Press(KeyUp) // the last of the failures
+	for i := range uint64(kinds) {
+		if port := uint16(i + 1); port != last.t.Remote.Port() {
+			fail(1000+i, port) // now there are more of all others
+		}
+	}
+	gather()
+	if got := m.order[m.index]; got.id != last.id {
+		t.Errorf("%d is selected, not %d any more", got.id, last.id)
+	}
+	m.Press("f")
+	if len(m.order) != kinds || m.hidden != 0 {
+		t.Errorf("f shows %d of %d", len(m.order), kinds)
 	}
 }
 
