@@ -4,11 +4,13 @@
 GO      ?= go
 PREFIX  ?= /usr/local
 DESTDIR ?=
+BIN     ?= bin/tcptrace
 # Only where the user is not root and sudo exists.
 SUDO    := $(if $(filter-out 0,$(shell id -u)),$(shell command -v sudo))
 
 # What tests compare with, and build their networks from; each as COMMAND:PACKAGE.
-TEST_TOOLS  := ip:iproute2 ss:iproute2 nft:nftables tcpdump:tcpdump sharkd:wireshark-common chromium:chromium
+TEST_TOOLS  := ip:iproute2 ss:iproute2 nft:nftables tcpdump:tcpdump sharkd:wireshark-common tmux:tmux chromium:chromium \
+	/usr/share/bash-completion/bash_completion:bash-completion
 VM_TOOLS    := qemu-system-x86_64:qemu-system-x86 cpio:cpio depmod:kmod /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
 BENCH_TOOLS := tcpdump:tcpdump tcpstates:libbpf-tools tcplife:libbpf-tools bpftrace:bpftrace
 HOOK_TOOLS  := iperf3:iperf3 ip:iproute2
@@ -28,11 +30,24 @@ run: build ## build and start the tracer; ARGS="-P 443" passes flags
 
 .PHONY: build
 build: ## build bin/tcptrace
-	@CGO_ENABLED=0 $(GO) build -o bin/tcptrace ./cmd/tcptrace
+	@CGO_ENABLED=0 $(GO) build -o $(BIN) ./cmd/tcptrace
+
+# What is installed, below DESTDIR and PREFIX; all but the program is what the program itself prints.
+INSTALLED = bin/tcptrace share/man/man8/tcptrace.8 share/bash-completion/completions/tcptrace \
+	share/zsh/site-functions/_tcptrace share/fish/vendor_completions.d/tcptrace.fish
 
 .PHONY: install
-install: build ## install into PREFIX (/usr/local)
-	install -D -m 755 bin/tcptrace $(DESTDIR)$(PREFIX)/bin/tcptrace
+install: build ## install the program, its man page and completions into PREFIX (/usr/local)
+	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/tcptrace
+	@cd $(DESTDIR)$(PREFIX) && install -d $(dir $(INSTALLED)) && umask 022 && \
+	bin/tcptrace --man >share/man/man8/tcptrace.8 && \
+	bin/tcptrace --completion bash >share/bash-completion/completions/tcptrace && \
+	bin/tcptrace --completion zsh >share/zsh/site-functions/_tcptrace && \
+	bin/tcptrace --completion fish >share/fish/vendor_completions.d/tcptrace.fish
+
+.PHONY: uninstall
+uninstall: ## remove what install put there
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,$(INSTALLED))
 
 .PHONY: test
 test: ## run every test this machine can; as root also those on the live kernel

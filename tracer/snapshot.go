@@ -76,6 +76,9 @@ func (t *Tracer) findSocketOperations() error {
 	return t.walkFiles(true)
 }
 
+// Sample makes events of the counters, as they are now, of the traced connections that processes hold.
+func (t *Tracer) Sample() error { return t.walkFiles(true) }
+
 // walkFiles makes events of the sockets that processes hold; final makes them of those alone
 // that are traced already.
 func (t *Tracer) walkFiles(final bool) error {

@@ -13,5 +13,11 @@ func TestMain(m *testing.M) {
 	case helperName:
 		os.Exit(helpMain())
 	}
-	os.Exit(m.Run())
+	switch os.Getenv(asCommand) {
+	case "":
+		os.Exit(m.Run())
+	case "panic":
+		panicLive()
+	}
+	main()
 }

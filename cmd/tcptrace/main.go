@@ -25,7 +25,11 @@ func main() {
 	case helperName:
 		os.Exit(helpMain())
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ending := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		ending = append(ending, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ending...)
 	context.AfterFunc(ctx, stop)
 	os.Exit(command(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -40,6 +44,12 @@ const (
 
 // command runs tcptrace and returns its exit status.
 func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if asksForCompletion(args) {
+		if err := answerCompletion(ctx, args, stdout, stderr); err != nil {
+			return exitFailure // it has said why
+		}
+		return exitOK
+	}
 	o, err := parseOptions(args)
 	if err != nil {
 		fmt.Fprintf(stderr, "tcptrace: %s\nTry 'tcptrace --help'.\n", firstLine(err))
@@ -54,8 +64,25 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	o.screen = screenOf(stdout, os.Getenv)
+	if o.man || o.completion != "" {
+		write := writeMan
+		if o.completion != "" {
+			write = func(w io.Writer) error { return writeCompletion(w, o.completion) }
+		}
+		if err := write(stdout); err != nil {
+			fmt.Fprintf(stderr, "tcptrace: %s\n", firstLine(err))
+			return exitFailure
+		}
+		return exitOK
+	}
 	if o.outputFile != "" {
 		o.screen = screenOf(nil, os.Getenv)
+	}
+	if possible := isTerminal(os.Stdin, stdout, os.Getenv); o.orLive && possible {
+		o.format = liveFormat
+	} else if o.format == liveFormat && !possible {
+		fmt.Fprintln(stderr, "tcptrace: -o live needs a terminal that can move its cursor, as stdin and stdout: -o text does not")
+		return exitUsage
 	}
 	if o.screen.terminal && output.ForFile(o.format) && !o.check {
 		fmt.Fprintf(stderr, "tcptrace: -o %s is not for a terminal: give a file, -O FILE\nTry 'tcptrace --help'.\n", o.format)

@@ -29,6 +29,7 @@ type options struct {
 	btf         string
 
 	format     string
+	orLive     bool // or the live view, on a terminal
 	wide       bool
 	absolute   bool
 	screen     screen // what the output is shown on; the zero value is a file
@@ -51,6 +52,8 @@ type options struct {
 	command   []string // to start and to trace; none: everything is traced
 
 	check         bool
+	completion    string // shell
+	man           bool
 	help, version bool
 }
 
@@ -66,8 +69,8 @@ and those of its children, when it has ended (with -O, as they happen).
 
 const examples = `
 Examples:
-  tcptrace                         everything on this host, as it happens
-  tcptrace -P 443                  connections from or to port 443
+  tcptrace                         on a terminal: what is open, failed or stuck now
+  tcptrace -o text -P 443          each step of connections from or to port 443
   tcptrace -- curl -s example.com  those of a command and its children
   tcptrace -p 1234 -T              those of process 1234, with the time of day
   tcptrace -D 5432 -a 10.0.0.0/8   to PostgreSQL servers in 10.0.0.0/8
@@ -129,7 +132,7 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.DurationVar(&raw.minHandshake, "min-handshake", 0, "only those whose handshake took this `TIME` or more, such as 10ms")
 	f.StringVar(&raw.failIf, "fail-if", "", "exit with status 3 if a connection is `WHAT`: 'failed|reset|retransmits|handshake>50ms'")
 
-	f.StringVarP(&raw.format, "output", "o", "text", "`FORMAT` of the output: "+formatNames())
+	f.StringVarP(&raw.format, "output", "o", "", "`FORMAT` of the output: "+formatNames()+"; default: live on a terminal, else text")
 	f.StringVarP(&o.outputFile, "output-file", "O", "", "write to `FILE` instead of standard output, which a command may use")
 	f.BoolVarP(&raw.json, "json", "j", false, "short for -o json")
 	f.BoolVar(&raw.explain, "explain", false, "short for -o explain")
@@ -155,15 +158,17 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.StringVar(&o.record, "record", "", "write the kernel's events to `FILE` as well")
 	f.StringVar(&o.replay, "replay", "", "show the events of a recorded `FILE`; needs no root")
 
+	f.StringVar(&o.completion, "completion", "", "print the completion script for a `SHELL`: "+strings.Join(shells, ", "))
+	f.BoolVar(&o.man, "man", false, "print the man page, as roff")
 	f.BoolVarP(&o.version, "version", "V", false, "print the version")
 	f.BoolVarP(&o.help, "help", "h", false, "print this help")
 	return f
 }
 
 func formatNames() string {
-	names := make([]string, len(output.Formats))
-	for i, f := range output.Formats {
-		names[i] = f.Name
+	names := []string{liveFormat}
+	for _, f := range output.Formats {
+		names = append(names, f.Name)
 	}
 	return strings.Join(names, ", ")
 }
@@ -175,7 +180,13 @@ func parseOptions(args []string) (*options, error) {
 	if err := f.Parse(args); err != nil {
 		return nil, usageError{err}
 	}
-	if o.help || o.version {
+	if o.help || o.version || o.man {
+		return o, nil
+	}
+	if f.Changed("completion") {
+		if !slices.Contains(shells, o.completion) {
+			return nil, usagef("--completion %s: not one of %s", o.completion, strings.Join(shells, ", "))
+		}
 		return o, nil
 	}
 	var err error
@@ -259,13 +270,19 @@ func (o *options) checkFilter(raw *rawFlags) (err error) {
 
 func (o *options) checkOutput(raw *rawFlags) error {
 	o.format = raw.format
+	lines := raw.seconds || raw.timeOfDay || o.wide || o.selected != nil || o.replay != "" || o.outputFile != "" ||
+		len(o.command) > 0 // these ask for lines; a command has the terminal for itself
 	switch {
 	case raw.json:
 		o.format = "json"
 	case raw.explain:
 		o.format = "explain"
+	case raw.format == "":
+		o.format, o.orLive = "text", !lines && !o.check
+	case raw.format == liveFormat && lines:
+		return usagef("-o live shows what is open now: leave out -O, -t, -T, -w, --replay, a command, and --failed, --state and the like (in the view, / and f choose)")
 	}
-	if !slices.ContainsFunc(output.Formats, func(f output.Format) bool { return f.Name == o.format }) {
+	if o.format != liveFormat && !slices.ContainsFunc(output.Formats, func(f output.Format) bool { return f.Name == o.format }) {
 		return usagef("-o %s: no such format; there are: %s", o.format, formatNames())
 	}
 	switch raw.segments {

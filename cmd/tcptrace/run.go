@@ -94,7 +94,18 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 		ctx, cancel = context.WithTimeout(ctx, o.duration)
 		defer cancel()
 	}
+	if o.format == liveFormat {
+		var quit context.CancelFunc
+		ctx, quit = context.WithCancel(ctx)
+		defer quit()
+		if err := p.startLive(t.Report(), quit); err != nil {
+			return 0, 0, err
+		}
+	}
 	if err := t.Run(ctx, p); err != nil && !errors.Is(err, errEnough) {
+		return 0, 0, err
+	}
+	if err := p.stopLive(); err != nil {
 		return 0, 0, err
 	}
 	if err := t.Finish(p); err != nil && !errors.Is(err, errEnough) {
@@ -115,6 +126,9 @@ func afterwards(o *options) (needs []tracer.Need) {
 		if path != "" {
 			needs = append(needs, tracer.WriteIn(filepath.Dir(path)))
 		}
+	}
+	if o.format == liveFormat {
+		needs = append(needs, tracer.WriteIn(".")) // what is saved there
 	}
 	return needs
 }
@@ -155,6 +169,8 @@ type pipeline struct {
 	assemble *timeline.Assembler
 	find     *finding.Finder
 	out      output.Writer
+	options  output.Options
+	live     *liveView // nil where lines are written
 	record   *recordFile
 	file     *outputFile
 	bar      *progress.Bar
@@ -213,13 +229,18 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 		Linger:        uint64(o.linger),
 		WholeTimeWait: o.timeWait,
 		MaxLive:       o.maxLive,
-		Entries:       o.format == "text" && o.selected == nil,
+		Entries:       (o.format == "text" || o.format == liveFormat) && o.selected == nil,
 	})
 	var err error
 	if o.record != "" {
 		if p.record, err = newRecordFile(o.record, clock); err != nil {
 			return nil, err
 		}
+	}
+	p.options = opts
+	format := o.format
+	if format == liveFormat {
+		format, opts.Out = "text", io.Discard
 	}
 	if o.outputFile != "" {
 		if p.file, err = newOutputFile(o.outputFile, output.ForFile(o.format)); err != nil {
@@ -230,7 +251,7 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 	if terminalWidth(stderr) > 0 {
 		opts.Progress = func(done, all int) { p.bar.Update(done, all) }
 	}
-	p.out, err = output.New(o.format, opts)
+	p.out, err = output.New(format, opts)
 	if err == nil {
 		err = p.out.Flush()
 	}
@@ -265,7 +286,11 @@ func (p *pipeline) Event(e *events.Event) error {
 	if p.processes != nil && e.Source() != events.SourceUnknown {
 		p.processes.See(process.ID{PID: e.PID(), Start: e.ProcessStart(), Comm: e.Comm()})
 	}
-	return p.write(p.assemble.Add(e))
+	err := p.write(p.assemble.Add(e))
+	if p.live != nil && p.events%1024 == 0 {
+		p.liveKeys(tracer.Now()) // the ring may not be empty for long
+	}
+	return err
 }
 
 // Lost implements tracer.Handler.
@@ -276,6 +301,9 @@ func (p *pipeline) Quiet(now uint64) error {
 	p.last = max(p.last, now)
 	p.sayLost(now)
 	err := p.write(p.assemble.Advance(now))
+	if p.live != nil {
+		p.liveTick(now)
+	}
 	if w, ok := p.out.(output.Waiter); ok {
 		err = errors.Join(err, w.Advance(now))
 	}
@@ -321,6 +349,15 @@ func (p *pipeline) write(updates []timeline.Update) error {
 // show writes what is selected. Whether a timeline is can only be said when it is ready: then
 // its entries are told first, as they would have been. An addendum to one that may not have been is left out.
 func (p *pipeline) show(u *timeline.Update) error {
+	if p.o.format == liveFormat {
+		if p.live != nil {
+			p.live.model.Update(u)
+		}
+		if u.Kind == timeline.UpdateEnd {
+			p.shown++
+		}
+		return nil
+	}
 	if p.o.selected != nil {
 		if u.Kind != timeline.UpdateEnd || !p.o.selected(u.Timeline) {
 			return nil
@@ -363,8 +400,9 @@ func (p *pipeline) finish() error {
 }
 
 func (p *pipeline) close() error {
+	live := p.stopLive()
 	p.bar = progress.New(p.stderr, "Writing the report", p.o.screen.ascii)
-	err := p.out.Close()
+	err := errors.Join(live, p.out.Close())
 	if p.processes != nil {
 		err = errors.Join(err, p.processes.close())
 	}
@@ -380,7 +418,7 @@ func (p *pipeline) close() error {
 
 // sayLost reports losses while they happen, once a second at most.
 func (p *pipeline) sayLost(now uint64) {
-	if p.tracer == nil || now-p.toldLostAt < uint64(time.Second) {
+	if p.tracer == nil || p.live != nil || now-p.toldLostAt < uint64(time.Second) {
 		return
 	}
 	p.toldLostAt = now

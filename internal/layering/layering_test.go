@@ -27,7 +27,8 @@ var layers = map[string][]string{
 	"process":        {},
 	"output":         {"events", "process", "timeline", "internal/human"},
 	"tracer":         {"events", "gen"},
-	"cmd/tcptrace":   {"events", "finding", "output", "process", "timeline", "tracer", "internal/progress"},
+	"live":           {"events", "timeline", "output", "internal/human"},
+	"cmd/tcptrace":   {"events", "finding", "live", "output", "process", "timeline", "tracer", "internal/progress"},
 	"docs":           {},
 	"internal/human": {},
 	// A bar on the terminal; it takes a clock and a goroutine, which output has not.
@@ -44,7 +45,10 @@ var layers = map[string][]string{
 // Here tests count too.
 var owners = map[string][]string{
 	"github.com/cilium/ebpf":             {"gen", "tracer"},
-	"github.com/jedib0t/go-pretty":       {"output", "internal/progress"},
+	"github.com/gdamore/tcell":           {"cmd/tcptrace"},
+	"github.com/jedib0t/go-pretty":       {"output", "live", "internal/progress", "cmd/tcptrace"},
+	"github.com/cpuguy83/go-md2man":      {"cmd/tcptrace"},
+	"github.com/spf13/cobra":             {"cmd/tcptrace"},
 	"github.com/spf13/pflag":             {"cmd/tcptrace"},
 	"kernel.org/pub/linux/libs/security": {"tracer"},
 	"github.com/santhosh-tekuri":         {"internal/schema"},
@@ -58,6 +62,7 @@ var pure = map[string][]string{
 	"timeline": {"context", "io", "net", "os", "sync", "syscall"},
 	"finding":  {"context", "io", "net", "os", "sync", "syscall"},
 	"output":   {"context", "net", "os", "sync"},
+	"live":     {"context", "net", "os", "sync"},
 }
 
 // clockFunctions are those of package time that read the clock or wait for it.

@@ -1,0 +1,38 @@
+package output
+
+import (
+	"testing"
+
+	"tcptrace/events"
+	"tcptrace/timeline"
+)
+
+func TestHappened(t *testing.T) {
+	o := &Options{DropReason: func(uint32) string { return "NETFILTER_DROP" }}
+	for _, c := range []struct {
+		entry timeline.Entry
+		room  int
+		want  string
+	}{
+		{timeline.Entry{Type: timeline.EntryState, To: events.CloseWait}, 20, "-> CLOSE_WAIT"},
+		{timeline.Entry{Type: timeline.EntrySegment, Dir: timeline.Tx, Flags: events.SYN}, 20, "> SYN"},
+		{timeline.Entry{Type: timeline.EntrySegment, Dir: timeline.Rx, Flags: events.SYN, Retransmit: true}, 20, "< SYN     retrans"},
+		{timeline.Entry{Type: timeline.EntryDrop, Dir: timeline.Rx, Flags: events.SYN, DropReason: 8}, 40, "DROP rx SYN NETFILTER_DROP"},
+		{timeline.Entry{Type: timeline.EntryDrop, Dir: timeline.Rx, Flags: events.SYN, DropReason: 8}, 16, "DROP rx SYN NET~"},
+		{timeline.Entry{Type: timeline.EntryGap, Lost: 1}, 20, "GAP 1 event lost"},
+		{timeline.Entry{}, 20, ""},
+	} {
+		if got := Happened(&c.entry, c.room, o); got != c.want {
+			t.Errorf("%+v in %d columns: %q, want %q", c.entry, c.room, got, c.want)
+		}
+	}
+}
+
+func TestCleanKeepsTheTerminalSafe(t *testing.T) {
+	if got, want := Clean("a\x1b[2Jb", 0), `a\x1b[2Jb`; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := Clean("abcdef", 4), "abc~"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
