@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	tcpSynRecv     = 3
-	factUnheld     = "sockets of no process"
+	tcpSynRecv = 3
+	factUnheld = "sockets of no process"
 )
 
 // one is the only timeline of an endpoint.
