@@ -64,6 +64,11 @@ func (f *Filter) table(check bool) []hook {
 	return append([]hook{row}, hooks...)
 }
 
+// any reports whether there is a filter by process.
+func (p *Processes) any() bool {
+	return len(p.PIDs) > 0 || len(p.UIDs) > 0 || len(p.Comms) > 0 || len(p.Cgroups) > 0
+}
+
 // setConstants writes which of the filters there are into the programs' constants.
 func (p *Processes) setConstants(spec *ebpf.CollectionSpec) error {
 	namespace, err := pidNamespace()
@@ -75,7 +80,7 @@ func (p *Processes) setConstants(spec *ebpf.CollectionSpec) error {
 		name  string
 		value any
 	}{
-		{gen.BPFVarFilterPid, pids || uids || comms || cgroups},
+		{gen.BPFVarFilterPid, p.any()},
 		{gen.BPFVarFilterPids, pids},
 		{gen.BPFVarFilterUids, uids},
 		{gen.BPFVarFilterComms, comms},
