@@ -63,7 +63,7 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 
 	ctx, enough := context.WithCancel(ctx)
 	defer enough()
-	if err := t.Snapshot(p); errors.Is(err, errEnough) {
+	if err := p.lookBack(); errors.Is(err, errEnough) {
 		enough()
 	} else if err != nil {
 		return 0, 0, err
@@ -300,6 +300,9 @@ func (p *pipeline) Lost(l events.Loss) error { return p.write(p.assemble.Lost(l)
 func (p *pipeline) Quiet(now uint64) error {
 	p.last = max(p.last, now)
 	p.sayLost(now)
+	if p.bar != nil {
+		p.bar.Update(p.assemble.Live(), 0)
+	}
 	err := p.write(p.assemble.Advance(now))
 	if p.live != nil {
 		p.liveTick(now)
@@ -311,6 +314,19 @@ func (p *pipeline) Quiet(now uint64) error {
 		err = errEnough
 	}
 	return errors.Join(err, p.out.Flush())
+}
+
+// lookBack tells of the sockets that were there before; with a bar, where nothing else is written to the
+// terminal meanwhile.
+func (p *pipeline) lookBack() error {
+	if terminalWidth(p.stderr) > 0 && (p.o.format == liveFormat || p.file != nil || !p.o.screen.terminal) {
+		p.bar = progress.New(p.stderr, "Looking for open connections", p.o.screen.ascii)
+		defer func() {
+			p.bar.End()
+			p.bar = nil
+		}()
+	}
+	return p.tracer.Snapshot(p)
 }
 
 // commandIsTold: the command has ended, and so have its connections, or they have had their time. What it did last

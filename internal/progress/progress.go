@@ -2,10 +2,12 @@
 package progress
 
 import (
+	"fmt"
 	"io"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/progress"
+	"github.com/jedib0t/go-pretty/v6/text"
 )
 
 // Patience is how long something may take before a bar appears.
@@ -27,7 +29,7 @@ func New(terminal io.Writer, what string, ascii bool) *Bar {
 	return &Bar{out: terminal, what: what, ascii: ascii, began: time.Now()}
 }
 
-// Update says how much of all is done.
+// Update says how much of all is done; all is 0 where nobody knows.
 func (b *Bar) Update(done, all int) {
 	if b.writer == nil {
 		if time.Since(b.began) < Patience {
@@ -49,9 +51,9 @@ func (b *Bar) start(all int) {
 		style = progress.StyleBlocks
 	}
 	style.Visibility.Value, style.Visibility.Time = true, false
-	style.Visibility.ETA = true
+	style.Visibility.ETA, style.Visibility.Percentage = all > 0, all > 0
 	b.writer.SetStyle(style)
-	b.tracker = &progress.Tracker{Message: b.what, Total: int64(all), RemoveOnCompletion: true}
+	b.tracker = &progress.Tracker{Message: b.what, Total: int64(all)}
 	b.writer.AppendTracker(b.tracker)
 	b.over = make(chan struct{})
 	go func() {
@@ -67,4 +69,7 @@ func (b *Bar) End() {
 	}
 	b.tracker.MarkAsDone()
 	<-b.over
+	// Its line, done: the library takes none away that it is to draw again in place.
+	fmt.Fprint(b.out, text.CursorUp.Sprint(), text.EraseLine.Sprint())
+	b.writer = nil // once more does nothing
 }

@@ -2,9 +2,12 @@ package progress
 
 import (
 	"bytes"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jedib0t/go-pretty/v6/text"
 )
 
 // screen tells when it shows something.
@@ -40,4 +43,9 @@ func TestBarAppearsWhenItTakesLong(t *testing.T) {
 	b.Update(10, 10)
 	b.End()
 	b.End() // once more does nothing
+	// Each frame but the first takes the one before away, and End the last.
+	drawn, taken := strings.Count(s.b.String(), "\n"), strings.Count(s.b.String(), text.CursorUp.Sprint()+text.EraseLine.Sprint())
+	if drawn == 0 || taken != drawn {
+		t.Errorf("%d lines were drawn, %d taken away: %q", drawn, taken, s.b.String())
+	}
 }
