@@ -97,10 +97,15 @@ func TestReader(t *testing.T) {
 	if err := sleep.Start(); err != nil {
 		t.Fatal(err)
 	}
-	// Between fork and exec it still bears this process's name.
+	// Between fork and exec it still bears this process's name, and in exec it has no arguments for a moment.
 	child := ID{PID: uint32(sleep.Process.Pid)}
 	deadline := time.Now().Add(time.Minute)
-	for child.Comm != id(0, 0, "sleep").Comm && time.Now().Before(deadline) {
+	var arguments []byte
+	for (child.Comm != id(0, 0, "sleep").Comm || len(arguments) == 0) && time.Now().Before(deadline) {
+		var err error
+		if arguments, err = os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", child.PID)); err != nil {
+			t.Fatal(err)
+		}
 		comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", child.PID))
 		if err != nil {
 			t.Fatal(err)
