@@ -64,11 +64,6 @@ func (f *Filter) table(check bool) []hook {
 	return append([]hook{row}, hooks...)
 }
 
-// any reports whether there is a filter by process.
-func (p *Processes) any() bool {
-	return len(p.PIDs) > 0 || len(p.UIDs) > 0 || len(p.Comms) > 0 || len(p.Cgroups) > 0
-}
-
 // setConstants writes which of the filters there are into the programs' constants.
 func (p *Processes) setConstants(spec *ebpf.CollectionSpec) error {
 	namespace, err := pidNamespace()
@@ -80,7 +75,7 @@ func (p *Processes) setConstants(spec *ebpf.CollectionSpec) error {
 		name  string
 		value any
 	}{
-		{gen.BPFVarFilterPid, p.any()},
+		{gen.BPFVarFilterPid, pids || uids || comms || cgroups},
 		{gen.BPFVarFilterPids, pids},
 		{gen.BPFVarFilterUids, uids},
 		{gen.BPFVarFilterComms, comms},

@@ -169,27 +169,8 @@ func (o *Options) setConstants(spec *ebpf.CollectionSpec, kernel *btf.Spec) erro
 		}
 	}
 	spec.Maps[gen.BPFMapRing].MaxEntries = uint32(o.RingSize)
+	spec.Maps[gen.BPFMapFlows].MaxEntries = uint32(o.Flows)
 	spec.Maps[gen.BPFMapOwners].MaxEntries = uint32(o.Flows)
-	return o.sizeFlows(spec.Maps[gen.BPFMapFlows])
-}
-
-// flowsPerProcessor is the least that a processor's own list has room for.
-const flowsPerProcessor = 1 << 12
-
-// sizeFlows gives each processor a list of its own of the least recently used flows: one for all costs
-// 0.6 µs of each connection. A processor that has more than its share forgets a flow sooner, which
-// costs a choice between ACKs; under a filter by process it would cost the connection, so there is one list then.
-func (o *Options) sizeFlows(flows *ebpf.MapSpec) error {
-	flows.MaxEntries = uint32(o.Flows)
-	if o.Filter.Processes.any() {
-		return nil
-	}
-	processors, err := ebpf.PossibleCPU()
-	if err != nil {
-		return fmt.Errorf("count the processors: %w", err)
-	}
-	flows.Flags |= unix.BPF_F_NO_COMMON_LRU
-	flows.MaxEntries = max(flows.MaxEntries, uint32(flowsPerProcessor*processors))
 	return nil
 }
 
