@@ -54,6 +54,8 @@ type Reader struct {
 	ask     chan ID
 	asked   map[ID]bool
 	order   []ID // of asked, oldest first
+	// containers by the path of their cgroup: to read one takes longer than all else that is told of a connection.
+	containers map[string]Container
 
 	mu       sync.Mutex
 	known    map[ID]*Details
@@ -64,7 +66,7 @@ type Reader struct {
 
 // NewReader has the Serve at the other end of these asked; both nil: nobody, and cgroups alone tell. Close ends it.
 func NewReader(answers io.Reader, questions io.WriteCloser, cgroups *Cgroups) *Reader {
-	r := &Reader{cgroups: cgroups, asked: map[ID]bool{}, known: map[ID]*Details{}}
+	r := &Reader{cgroups: cgroups, asked: map[ID]bool{}, known: map[ID]*Details{}, containers: map[string]Container{}}
 	if answers == nil {
 		return r
 	}
@@ -134,7 +136,13 @@ func (r *Reader) Details(id ID, cgroup uint64) (d Details) {
 	}
 	r.mu.Unlock()
 	// A cgroup that the kernel named is known for sure; those of version 1 it does not name.
-	if c := ContainerOf(r.cgroups.Path(cgroup)); c != (Container{}) {
+	path := r.cgroups.Path(cgroup)
+	c, seen := r.containers[path]
+	if !seen {
+		c = ContainerOf(path)
+		r.containers[path] = c
+	}
+	if c != (Container{}) {
 		d.Container = c
 	}
 	return d
