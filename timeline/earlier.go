@@ -18,6 +18,9 @@ func (a *Assembler) snapshot(e *events.Event) {
 	}
 	t := a.find(e)
 	if t == nil {
+		if e.Notes().Has(events.NoteLast) && a.stats.Evicted > 0 {
+			return // its line was written before its time
+		}
 		t = a.openBefore(e)
 	}
 	if t.State == events.StateUnknown {

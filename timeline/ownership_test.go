@@ -215,3 +215,18 @@ func TestEarlierTimeWait(t *testing.T) {
 	s.take(s.a.Finish(s.now))
 	equal(t, "timelines", len(s.ended), 0)
 }
+
+// TestWrittenEarlyIsNotToldAgain: a connection that gave way to others is not new when the last sockets are told.
+func TestWrittenEarlyIsNotToldAgain(t *testing.T) {
+	s := newStory(t, timeline.Options{MaxLive: 1})
+	s.held(1, 7, events.Established, 0, gen.BPFEarlier{})
+	first := s.port
+	s.port++
+	s.held(2, 7, events.Established, 0, gen.BPFEarlier{})
+	s.port = first
+	s.held(1, 7, events.Established, events.NoteLast, gen.BPFEarlier{})
+	s.port++
+	s.held(2, 7, events.Established, events.NoteLast, gen.BPFEarlier{})
+	s.take(s.a.Finish(s.now))
+	equal(t, "timelines", len(s.ended), 2)
+}

@@ -77,10 +77,7 @@ func (t *Tracer) Finish(h Handler) error {
 	if err := t.drain(h); err != nil {
 		return err
 	}
-	if err := t.walkFiles(true); err != nil {
-		return err
-	}
-	return t.drain(h)
+	return t.drainDuring(t.Sample, h)
 }
 
 func (t *Tracer) drain(h Handler) error {

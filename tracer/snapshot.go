@@ -28,10 +28,13 @@ const (
 // happens meanwhile, to h. It walks the files of every process, which name the owners, then
 // the sockets of every network namespace: those that no process holds. A namespace that this process has
 // no right to enter is left out.
-func (t *Tracer) Snapshot(h Handler) error {
+func (t *Tracer) Snapshot(h Handler) error { return t.drainDuring(t.walkAll, h) }
+
+// drainDuring hands to h what a walk makes, while it is made: there may be more than the ring holds.
+func (t *Tracer) drainDuring(walk func() error, h Handler) error {
 	done := make(chan error, 1)
 	go func() {
-		done <- t.walkAll()
+		done <- walk()
 		t.reader.wake()
 	}()
 	for {
