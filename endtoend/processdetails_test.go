@@ -1,10 +1,12 @@
 package endtoend
 
 import (
+	"encoding/csv"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,4 +62,21 @@ func TestProcessDetails(t *testing.T) {
 	equal(t, "container", deref(p.ContainerID), container)
 	equal(t, "runtime", deref(p.ContainerRuntime), "containerd")
 	equal(t, "pod", deref(p.PodUID), "7f2d1c3b-55aa-4e1b-9d0c-0123456789ab")
+}
+
+// TestCSVHasProcessDetails: whatever format has every field has those too that take asking.
+func TestCSVHasProcessDetails(t *testing.T) {
+	lab.Need(t, "bash")
+	stdout, stderr, _ := traced(t, nil, "", "-q", "-o", "csv", "--", "bash", "-c", "(: </dev/tcp/127.0.0.1/1) 2>/dev/null; : </dev/tcp/127.0.0.1/1; for i in {1..100000}; do true; done")
+	records, err := csv.NewReader(strings.NewReader(stdout)).ReadAll()
+	if err != nil || len(records) != 3 {
+		t.Fatalf("%d records, want a header, the child's and the command's: %v\n%s%s", len(records), err, stdout, stderr)
+	}
+	cell := func(name string) string { return records[2][slices.Index(records[0], name)] }
+	equal(t, "comm", cell("process.comm"), "bash")
+	for _, name := range []string{"process.cgroup", "process.exe", "process.cmdline", "process.ppid"} {
+		if cell(name) == "" {
+			t.Errorf("%s is empty: %q", name, records[2])
+		}
+	}
 }

@@ -114,6 +114,9 @@ func New(name string, o Options) (Writer, error) {
 // ForFile tells whether a format is to be looked at with other programs, not on a terminal.
 func ForFile(name string) bool { return name == "html" || name == "svg" }
 
+// EveryField tells whether a format has all of TimelineFields, those too that take asking (Options.Process, Options.Cgroup).
+func EveryField(name string) bool { return name == "json" || name == "csv" }
+
 // enough is how many bytes are collected before they are written without a Flush.
 const enough = 64 << 10
 

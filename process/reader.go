@@ -139,6 +139,9 @@ func (r *Reader) Details(id ID, cgroup uint64) (d Details) {
 	path := r.cgroups.Path(cgroup)
 	c, seen := r.containers[path]
 	if !seen {
+		if len(r.containers) >= maxKnown {
+			clear(r.containers)
+		}
 		c = ContainerOf(path)
 		r.containers[path] = c
 	}

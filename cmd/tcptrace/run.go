@@ -214,7 +214,7 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 		Patience: o.patience(),
 	}
 	if t != nil { // a recording's processes and cgroups are not those of now
-		if o.format == "json" {
+		if output.EveryField(o.format) || o.format == liveFormat { // which saves JSON
 			if err := p.askProcesses(&opts); err != nil {
 				return nil, err
 			}
