@@ -196,6 +196,15 @@ func (e *env) rest() {
 	})
 }
 
+// clientCloses ends a connection, the client first.
+func (e *env) clientCloses(client, server *socket) {
+	e.t.Helper()
+	client.close()
+	server.readEOF()
+	server.close()
+	e.rest()
+}
+
 // endpoint is one end of what was traced, next to what was captured at it.
 type endpoint struct {
 	local, remote netip.AddrPort

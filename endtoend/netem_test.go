@@ -67,10 +67,7 @@ func exchange(e *env) {
 	s.read(5000)
 	s.write(20000)
 	c.read(20000)
-	c.close()
-	s.readEOF()
-	s.close()
-	e.rest()
+	e.clientCloses(c, s)
 }
 
 // repeated counts the segments whose flags, of those in mask, are just flags, after each sender's first.
