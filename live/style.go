@@ -7,7 +7,6 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"tcptrace/events"
-	"tcptrace/timeline"
 )
 
 // The colours: the terminal's own sixteen, which are legible on its background.
@@ -47,16 +46,6 @@ func stateStyle(s events.State) text.Colors {
 
 var classStyles = [classes]text.Colors{failed: styleAlarm, stuck: {text.Bold, text.FgYellow},
 	resending: {text.Bold, text.FgMagenta}, open: {text.Bold, text.FgGreen}, closed: styleDim}
-
-func severityStyle(s timeline.Severity) text.Colors {
-	switch s {
-	case timeline.SeverityError:
-		return styleBad
-	case timeline.SeverityWarning:
-		return styleWarn
-	}
-	return nil
-}
 
 // columns is how many a text takes on the screen.
 func columns(s string) int { return text.StringWidthWithoutEscSequences(s) }

@@ -133,7 +133,7 @@ func findingOf(r *row, t *timeline.Timeline, width int) (string, text.Colors) {
 	if r.times > 1 {
 		words = fmt.Sprintf("%dx %s", r.times, words)
 	}
-	return output.Clean(words, width), severityStyle(f.Severity)
+	return output.Clean(words, width), output.SeverityColors(f.Severity)
 }
 
 // address cuts one that is too long in its middle: its port matters, and where it begins.

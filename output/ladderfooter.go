@@ -18,7 +18,7 @@ func (d *drawer) footer(width int) {
 		if i == 0 {
 			d.end()
 		}
-		d.words(severityColour(f.Severity), f.Severity.String()+": "+f.Text, 2, width)
+		d.words(SeverityColors(f.Severity), f.Severity.String()+": "+f.Text, 2, width)
 		if f.Next != "" {
 			d.words(colourDim, "Next: "+f.Next, 2, width)
 		}
@@ -37,7 +37,8 @@ func (d *drawer) words(colour text.Colors, words string, indent, width int) {
 	}
 }
 
-func severityColour(s timeline.Severity) text.Colors {
+// SeverityColors are a finding's, in the ladder and in the live view; nil for a note.
+func SeverityColors(s timeline.Severity) text.Colors {
 	switch s {
 	case timeline.SeverityError:
 		return colourBad
