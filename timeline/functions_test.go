@@ -166,22 +166,35 @@ func TestResetToldTwice(t *testing.T) {
 		s.send(r)
 		s.now -= 1000 // the same segment has the same time
 	}
-	s := newStory(t, timeline.Options{})
-	reset(s, events.NoteUnconfirmed)
-	equal(t, "of nobody", s.a.Live(), 0)
+	for name, reaction := range map[string]func(*story){
+		"closed by it": func(s *story) {
+			reset(s, events.NoteUnconfirmed)
+			reset(s, 0)
+			s.now += 1000
+			s.state(7, events.Established, events.Close, 0)
+		},
+		"TIME_WAIT ended by it": func(s *story) {
+			s.activeClose(7)
+			reset(s, events.NoteUnconfirmed)
+			reset(s, 0)
+			s.now += 1000
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStory(t, timeline.Options{Linger: sec / 2})
+			reset(s, events.NoteUnconfirmed)
+			equal(t, "of nobody", s.a.Live(), 0)
 
-	s.established(7)
-	reset(s, events.NoteUnconfirmed)
-	reset(s, 0)
-	s.now += 1000
-	s.state(7, events.Established, events.Close, 0)
-	s.wait(sec)
-	tl := s.only()
-	resets := 0
-	for _, e := range tl.Entries {
-		if e.Step == timeline.StepRST {
-			resets++
-		}
+			s.established(7)
+			reaction(s)
+			s.wait(sec)
+			resets := 0
+			for _, e := range s.only().Entries {
+				if e.Step == timeline.StepRST {
+					resets++
+				}
+			}
+			equal(t, "resets", resets, 1)
+		})
 	}
-	equal(t, "resets", resets, 1)
 }

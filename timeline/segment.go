@@ -36,13 +36,20 @@ func (a *Assembler) isNobodys(e *events.Event) bool {
 		a.find(e) == nil && a.waits[*e.Tuple()] == nil
 }
 
-// hasReset: a RST that was told unconfirmed is told again when TCP of this host reacts to it.
+// hasReset: a RST that was told unconfirmed is told again when TCP of this host reacts to it. What it
+// ended, and what came since, may stand behind it by then.
 func (t *Timeline) hasReset(e *events.Event, dir Dir) bool {
-	if !e.Header().Flags().Has(events.RST) || len(t.Entries) == 0 {
+	if !e.Header().Flags().Has(events.RST) {
 		return false
 	}
-	last := &t.Entries[len(t.Entries)-1]
-	return last.Type == EntrySegment && last.Time == e.Time() && last.Dir == dir && last.Flags.Has(events.RST)
+	for i := len(t.Entries) - 1; i >= 0 && t.Entries[i].Time >= e.Time(); i-- {
+		known := &t.Entries[i]
+		if known.Time == e.Time() && known.Dir == dir && known.Flags.Has(events.RST) &&
+			(known.Type == EntrySegment || known.Type == EntryDrop) {
+			return true
+		}
+	}
+	return false
 }
 
 // put adds the entry of a segment, and before it the state that a SYN-ACK shows. It is yet to be told.
