@@ -383,6 +383,10 @@ func plain(tl *lab.Timeline) bool {
 			return false
 		}
 	}
+	// What another host had to send again may be seen here only as the time that it took.
+	if took := tl.Handshake.DurationNS; took != nil && *took >= 1e9 {
+		return false
+	}
 	c := &tl.Traffic
 	return tl.Complete && tl.Handshake.ReusedTimeWaitNS == nil && c.TxBytes != nil && *c.TxBytes+*c.RxBytes > 0 && *c.Retransmits == 0 &&
 		(tl.State == "TIME_WAIT" || tl.State == "CLOSE")

@@ -184,7 +184,8 @@ func (f *Finder) sentAgain() string {
 		all = append(all, count(uint64(n), "SYN-ACK"))
 	}
 	if len(all) == 0 {
-		return "nothing was sent again, so the path or the other end is that slow"
+		// The first SYN-ACK is awaited as long as the first SYN: it may come again before that does.
+		return "nothing was seen to be sent again, so the first SYN-ACK was lost on its way, or the path or the other end is that slow"
 	}
 	return list(all) + " had to be sent again, the first after a second"
 }

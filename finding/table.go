@@ -152,7 +152,7 @@ var Kinds = []Kind{
 	{"handshake-slow", warning,
 		"The handshake took a second or more, Linux's first wait before a SYN is sent again (RFC 6298).",
 		"A SYN or SYN-ACK was lost or dropped and had to be sent again; seldom a path that slow.",
-		"The text says what was sent again. See syn-retransmitted, synack-retransmitted."},
+		"The text says what was sent again. See syn-retransmitted, synack-retransmitted. Where nothing was: nstat -az TcpRetransSegs at the other end."},
 	{"events-lost", warning,
 		"Events of this connection found the ring buffer full.",
 		"More happened at once than tcptrace could read.",
