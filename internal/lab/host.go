@@ -21,7 +21,7 @@ import (
 )
 
 // patience bounds every wait for a condition, on an emulated machine too.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 var serial atomic.Uint32
 
