@@ -48,22 +48,14 @@ func BenchmarkPath(b *testing.B) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
 	for _, mode := range []Kind{"untraced", Fentry, Kprobe, Tracepoint} {
 		b.Run(string(mode), func(b *testing.B) {
+			if mode != "untraced" {
+				defer closeAll(b, openBy(b, mode))
+			}
 			for _, l := range loads {
-				b.Run(l.name, func(b *testing.B) { measurePath(b, mode, l.load) })
+				b.Run(l.name, func(b *testing.B) { onItsOwn(b, l.load) })
 			}
 		})
 	}
-}
-
-func measurePath(b *testing.B, mode Kind, load func(*testing.B, int) error) {
-	if mode != "untraced" {
-		tr := openBy(b, mode)
-		defer func() {
-			b.ReportMetric(float64(tr.Stats().Missed), "missed-runs")
-			closeAll(b, tr)
-		}()
-	}
-	onItsOwn(b, load)
 }
 
 // openBy skips where the kernel cannot attach in that way.
