@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"runtime/debug"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -45,17 +47,26 @@ var loads = []struct {
 // kernel's account leaves out, is in it. The ring is read afterwards. It is for a guest whose clock counts
 // instructions (.ci/count-hooks): elsewhere the differences are smaller than the noise.
 func BenchmarkPath(b *testing.B) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
 	for _, mode := range []Kind{"untraced", Fentry, Kprobe, Tracepoint} {
 		b.Run(string(mode), func(b *testing.B) {
 			if mode != "untraced" {
 				defer closeAll(b, openBy(b, mode))
 			}
+			settle()
 			for _, l := range loads {
 				b.Run(l.name, func(b *testing.B) { onItsOwn(b, l.load) })
 			}
 		})
 	}
+}
+
+// settle lets what loading the programs has left behind be done before anything is measured: garbage here and in
+// the kernel. Where the clock counts instructions, an idle processor's time is skipped.
+func settle() {
+	debug.FreeOSMemory()
+	<-time.After(5 * time.Second)
 }
 
 // openBy skips where the kernel cannot attach in that way.
