@@ -77,15 +77,22 @@ fuzz: ## run each fuzzer for FUZZTIME (30s)
 bench: build ## measure what tracing costs, into docs/benchmarks.md; BENCH="-rounds 9" passes flags
 	@.ci/need $(BENCH_TOOLS)
 	@$(GO) build -o bin/bench ./bench
-	$(GO) test -run '^$$' -bench . -skip Hooks -benchmem -count 5 ./... | tee bin/micro.txt
+	$(GO) test -run '^$$' -bench . -skip "Hooks|Path" -benchmem -count 5 ./... | tee bin/micro.txt
 	$(SUDO) ./bin/bench -tcptrace bin/tcptrace -micro bin/micro.txt -update docs/benchmarks.md $(BENCH)
 
 .PHONY: bench-hooks
 bench-hooks: build ## measure each hook's cost and a bulk stream's, into docs/benchmarks.md; BENCH="-rounds 9" passes flags
 	@.ci/need --must $(HOOK_TOOLS)
 	@$(GO) build -o bin/bench ./bench
-	$(GO) test -run '^$$' -bench Hooks -benchtime 0.5s -count 5 ./tracer | tee bin/hooks.txt
+	$(GO) test -run '^$$' -bench "^BenchmarkHooks$$$$" -benchtime 0.5s -count 5 ./tracer | tee bin/hooks.txt
 	$(SUDO) ./bin/bench -tcptrace bin/tcptrace -hooks bin/hooks.txt -update docs/benchmarks.md $(BENCH)
+
+.PHONY: count-hooks
+count-hooks: ## count the instructions of each hook, by fentry, kprobe and tracepoint, emulated, into docs/benchmarks.md; KERNEL=newest picks
+	@.ci/need --must $(VM_TOOLS)
+	@mkdir -p bin && $(GO) build -o bin/bench ./bench
+	GO='$(GO)' .ci/count-hooks $(KERNEL) | tee bin/counts.txt
+	./bin/bench -counts bin/counts.txt -update docs/benchmarks.md
 
 generate: ## compile bpf/ into gen/ with clang-19
 	@.ci/need --must $(BPF_TOOLS)

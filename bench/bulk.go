@@ -28,7 +28,8 @@ func compareBulk(s *settings, installed []*tool, sink *os.File) error {
 	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "%s, %s: %s.\n\n", time.Now().Format("2 January 2006"), machine(), runtime.Version())
-	if err := writeHooks(&out, s.hooks); err != nil {
+	out.WriteString("### Each hook\n\n")
+	if err := writeHooks(&out, s.hooks, "ns"); err != nil {
 		return err
 	}
 	s.bulk = true

@@ -3,12 +3,50 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 )
+
+// benchmarkLine is a line of a benchmark whose names are MODE/LOAD.
+type benchmarkLine struct {
+	mode, load string
+	measures   map[string]float64 // by their unit
+	units      []string           // in order
+}
+
+// benchmarkLines are those of a benchmark in the output of go test -bench; none is an error.
+func benchmarkLines(path, benchmark string) (all []benchmarkLine, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 4 || !strings.HasPrefix(fields[0], "Benchmark"+benchmark+"/") {
+			continue
+		}
+		name := strings.Split(fields[0], "/")
+		if len(name) != 3 {
+			return nil, fmt.Errorf("%s: %q is not MODE/LOAD", path, fields[0])
+		}
+		l := benchmarkLine{mode: name[1], measures: map[string]float64{}}
+		l.load, _, _ = strings.Cut(name[2], "-")
+		for i := 2; i+1 < len(fields); i += 2 {
+			unit := fields[i+1]
+			if l.measures[unit], err = strconv.ParseFloat(fields[i], 64); err != nil {
+				return nil, fmt.Errorf("%s: %q: %w", path, lines.Text(), err)
+			}
+			l.units = append(l.units, unit)
+		}
+		all = append(all, l)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s has no output of Benchmark%s: that needs root", path, benchmark)
+	}
+	return all, nil
+}
 
 // hookRow is a hook under a load: the measures of each time it was measured.
 type hookRow struct {
@@ -19,46 +57,30 @@ type hookRow struct {
 // fewRuns for each operation are those of the load's own connection, and not told of.
 const fewRuns = 0.1
 
-// writeHooks makes a table of what tracer's BenchmarkHooks printed: the median of each measure.
-func writeHooks(out *strings.Builder, path string) error {
-	text, err := os.ReadFile(path)
+// writeHooks makes a table of what tracer's BenchmarkHooks printed: the median of each measure. unit is that of
+// the guest's or the host's clock.
+func writeHooks(out *strings.Builder, path, unit string) error {
+	lines, err := benchmarkLines(path, "Hooks")
 	if err != nil {
 		return err
 	}
 	var rows []*hookRow
 	known := map[[3]string]*hookRow{}
-	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 4 || !strings.HasPrefix(fields[0], "BenchmarkHooks/") {
-			continue
-		}
-		name := strings.Split(fields[0], "/")
-		if len(name) != 3 {
-			return fmt.Errorf("%s: %q is not MODE/LOAD", path, fields[0])
-		}
-		load, _, _ := strings.Cut(name[2], "-")
-		for i := 2; i+1 < len(fields); i += 2 {
-			symbol, measure, ok := strings.Cut(fields[i+1], ":")
+	for _, l := range lines {
+		for _, u := range l.units {
+			symbol, measure, ok := strings.Cut(u, ":")
 			if !ok {
 				continue
 			}
-			v, err := strconv.ParseFloat(fields[i], 64)
-			if err != nil {
-				return fmt.Errorf("%s: %q: %w", path, lines.Text(), err)
-			}
-			key := [3]string{name[1], load, symbol}
+			key := [3]string{l.mode, l.load, symbol}
 			if known[key] == nil {
-				known[key] = &hookRow{name[1], load, symbol, map[string][]float64{}}
+				known[key] = &hookRow{l.mode, l.load, symbol, map[string][]float64{}}
 				rows = append(rows, known[key])
 			}
-			known[key].measures[measure] = append(known[key].measures[measure], v)
+			known[key].measures[measure] = append(known[key].measures[measure], l.measures[u])
 		}
 	}
-	if len(rows) == 0 {
-		return errors.New(path + " has no output of BenchmarkHooks: that needs root")
-	}
-	out.WriteString("### Each hook\n\n")
-	out.WriteString("| attached by | load | hook | runs | told | ns | empty program | above it |\n|---|---|---|--:|--:|--:|--:|--:|\n")
+	fmt.Fprintf(out, "| attached by | load | hook | runs | told | %s | empty program | above it |\n|---|---|---|--:|--:|--:|--:|--:|\n", unit)
 	for _, r := range rows {
 		m := func(name string) float64 { return median(r.measures[name]) }
 		if m("runs") < fewRuns {

@@ -16,11 +16,11 @@ import (
 
 // settings are the command line's.
 type settings struct {
-	tcptrace, micro, hooks, update string
-	dir                            string // of the ready file
-	rounds                         int
-	loads                          []int // numbers of threads
-	only                           *regexp.Regexp
+	tcptrace, micro, hooks, counts, update string
+	dir                                    string // of the ready file
+	rounds                                 int
+	loads                                  []int // numbers of threads
+	only                                   *regexp.Regexp
 	sampling
 }
 
@@ -37,6 +37,7 @@ func main() {
 	flag.StringVar(&s.tcptrace, "tcptrace", "bin/tcptrace", "the tcptrace to measure")
 	flag.StringVar(&s.micro, "micro", "", "output of go test -bench, to be added as a table")
 	flag.StringVar(&s.hooks, "hooks", "", "output of go test -bench Hooks ./tracer: makes tables of it, and measures a bulk stream instead of connections")
+	flag.StringVar(&s.counts, "counts", "", "output of .ci/count-hooks: makes tables of it, and measures nothing")
 	flag.StringVar(&s.update, "update", "", "Markdown file to put the tables into, between its bench markers")
 	flag.IntVar(&s.rounds, "rounds", 5, "how often each tool is measured")
 	flag.Func("loads", "how many threads the client has, and the server: a table for each number (default 1,4)", s.setLoads)
@@ -73,6 +74,9 @@ func (s *settings) setLoads(v string) error {
 func run(part string, s *settings) error {
 	switch part {
 	case "":
+		if s.counts != "" {
+			return reportCounts(s)
+		}
 		return compare(s)
 	case "serve":
 		return serve(s.threads)

@@ -42,7 +42,7 @@ BenchmarkHooks/kprobe/bulk-2	100	5 ns/op	50.0 tcp_v4_rcv:empty-ns	120.0 tcp_v4_r
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	if err := writeHooks(&out, path); err != nil {
+	if err := writeHooks(&out, path, "ns"); err != nil {
 		t.Fatal(err)
 	}
 	if want := "| kprobe | bulk | tcp_v4_rcv | 3.0 | 0 % | 105 | 40 | 65 |\n"; !strings.Contains(out.String(), want) {
@@ -54,8 +54,33 @@ BenchmarkHooks/kprobe/bulk-2	100	5 ns/op	50.0 tcp_v4_rcv:empty-ns	120.0 tcp_v4_r
 	if err := os.WriteFile(path, []byte("PASS\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeHooks(&out, path); err == nil {
+	if err := writeHooks(&out, path, "ns"); err == nil {
 		t.Error("output without the benchmark was taken")
+	}
+}
+
+func TestPaths(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "counts.txt")
+	const text = `release: 6.12.1
+BenchmarkPath/fentry/bulk	500	1100 ns/op	7 MB/s
+BenchmarkPath/untraced/bulk	500	1000 ns/op	7 MB/s
+BenchmarkPath/untraced/requests	500	2000 ns/op
+BenchmarkPath/fentry/requests	500	2500 ns/op	0 missed-runs
+`
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := writePaths(&out, path); err != nil {
+		t.Fatal(err)
+	}
+	const want = `| attached by | bulk | requests |
+|---|--:|--:|
+| untraced | 1000 | 2000 |
+| fentry | +100 (10.0 %) | +500 (25.0 %) |
+`
+	if !strings.HasPrefix(out.String(), want) {
+		t.Errorf("got\n%s", out.String())
 	}
 }
 

@@ -321,6 +321,7 @@ var unraised = map[string]string{
 	"fast-open-refused":     "TestFastOpen raises it",
 	"ecn-refused":           "TestECN raises it",
 	"mptcp-fallback":        "TestMultipathFallsBack raises it",
+	"orphan-limit":          "TestOrphanLimit raises it",
 }
 
 // TestEveryFindingIsRaised: each code of the table has a scenario, and no scenario waits for one that is not in it.

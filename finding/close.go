@@ -34,13 +34,30 @@ func (f *Finder) resets() {
 	} else if r != 0 {
 		why = f.saidReason(why)
 	}
-	if rst.Dir == tx {
+	if rst.Dir == tx && f.outOfMemory() {
+		f.orphanLimit()
+	} else if rst.Dir == tx {
 		f.add("reset-sent", "%s reset the connection with %s at %s, in %s: %s.",
 			f.resetter(), t.Remote, f.at(rst.Time), f.s.beforeRST, why)
 	} else {
 		f.add("reset-received", "%s reset the connection at %s, in %s: %s.",
 			t.Remote, f.at(rst.Time), f.s.beforeRST, why)
 	}
+}
+
+// outOfMemory: TCP had too much to remember to go on closing this.
+func (f *Finder) outOfMemory() bool {
+	d := &f.t.Teardown
+	return d.ResetCause == timeline.ResetMemory || f.resetReason() == timeline.ResetMemory.String()
+}
+
+func (f *Finder) orphanLimit() {
+	word := "inferred"
+	if name := timeline.ResetMemory.String(); f.resetReason() == name {
+		word = name + ", in the kernel's word"
+	}
+	f.add("orphan-limit", "The kernel reset the connection with %s at %s, in %s: no process held it any more, and there were too many "+
+		"of that kind or too little memory for TCP (%s).", f.t.Remote, f.at(f.s.rst.Time), f.s.beforeRST, word)
 }
 
 // resetter is the process whose call made the RST, or this host.

@@ -89,9 +89,14 @@ func TestResetReasons(t *testing.T) {
 			c.t.Teardown.ResetCause = timeline.ResetTimeout
 			return c
 		}(),
-		"TCP_ABORT_ON_MEMORY, in the kernel's word": func() *connection {
-			c := reset(tx, events.Established)
+		"(TCP_ABORT_ON_MEMORY, in the kernel's word)": func() *connection {
+			c := reset(tx, events.FinWait1)
 			c.t.Teardown.ResetReason = 13
+			return c
+		}(),
+		"too little memory for TCP (inferred)": func() *connection {
+			c := reset(tx, events.FinWait1)
+			c.t.Teardown.ResetCause = timeline.ResetMemory
 			return c
 		}(),
 	} {

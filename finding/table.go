@@ -97,6 +97,10 @@ var Kinds = []Kind{
 		"An event was lost and not noticed, or a mistake in tcptrace.",
 		"Please report it with a recording: --record FILE."},
 
+	{"orphan-limit", warning,
+		"The kernel reset a connection that it was still closing for an application that was done with it.",
+		"More sockets that no process holds than net.ipv4.tcp_max_orphans allows, each of which may count up to four times; or TCP uses all of net.ipv4.tcp_mem.",
+		"dmesg says which: 'too many orphaned sockets' or 'out of memory'. /proc/net/sockstat: orphan, mem; nstat -az TcpExtTCPAbortOnMemory. ss -tan state fin-wait-1 state last-ack: who does not acknowledge? Raise the limit, or lower net.ipv4.tcp_orphan_retries."},
 	{"reset-received", warning,
 		"The other end reset an established connection.",
 		"Its application closed with unread data or with SO_LINGER 0, or was gone; or a middlebox forgot the connection.",

@@ -24,10 +24,13 @@ const (
 	ResetAfterClose
 	// ResetBadACK: what came acknowledges something that was never sent.
 	ResetBadACK
+	// ResetMemory: no process held the socket any more, and there were too many such sockets or TCP's
+	// memory was used up.
+	ResetMemory
 )
 
 var resetCauseNames = []string{"", "TCP_ABORT_ON_CLOSE", "TCP_ABORT_ON_LINGER", "TCP_KEEPALIVE_TIMEOUT", "NO_SOCKET",
-	"TCP_ABORT_ON_DATA", "TCP_INVALID_ACK_SEQUENCE"}
+	"TCP_ABORT_ON_DATA", "TCP_INVALID_ACK_SEQUENCE", "TCP_ABORT_ON_MEMORY"}
 
 func (c ResetCause) String() string { return name(resetCauseNames, c) }
 
@@ -66,6 +69,9 @@ func (t *Timeline) inferReset(s *summary) ResetCause {
 		return ResetBadACK
 	case errno == unix.ETIMEDOUT:
 		return ResetTimeout
+	case t.track.orphaned && errno == 0 && s.rst.Flags.Has(events.ACK) && t.closing(s.rst):
+		// One that answers a segment has no ACK, and what close() itself finds comes before its FIN.
+		return ResetMemory
 	case t.track.aborted && errno == 0 && d.Unread > 0:
 		return ResetUnread
 	case t.track.aborted && errno == 0 && d.LingerZero:
@@ -73,13 +79,22 @@ func (t *Timeline) inferReset(s *summary) ResetCause {
 	case t.track.aborted || errno != 0:
 		return ResetUnexplained
 	}
-	switch before := t.stateBefore(s.rst); before {
-	case events.FinWait1, events.FinWait2, events.Closing, events.LastAck:
+	switch before := t.stateBefore(s.rst); {
+	case before == events.FinWait2, t.closing(s.rst):
 		return ResetAfterClose
-	case events.TimeWait, events.Close:
+	case before == events.TimeWait, before == events.Close:
 		return ResetNoSocket
 	}
 	return ResetUnexplained
+}
+
+// closing: this end's FIN was not acknowledged yet when a segment came or went.
+func (t *Timeline) closing(segment *Entry) bool {
+	switch t.stateBefore(segment) {
+	case events.FinWait1, events.Closing, events.LastAck:
+		return true
+	}
+	return false
 }
 
 // stateBefore is the state in which a segment came or went. The change to CLOSE that it made,

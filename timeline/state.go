@@ -87,6 +87,7 @@ func (a *Assembler) connecting(e *events.Event) {
 func (a *Assembler) closed(t *Timeline, e, by *events.Event) {
 	now := e.Time()
 	t.track.errno = e.Errno()
+	t.track.orphaned = e.Notes().Has(events.NoteOrphan)
 	t.track.ending = e.Ending()
 	t.Teardown.Unread, t.Teardown.LingerZero = t.track.ending.Unread, t.track.ending.LingerZero
 	a.mayHaveFailed(t, e)

@@ -21,6 +21,7 @@ type tracking struct {
 	visitedClosing  bool
 	timedOut        bool
 	aborted         bool // CLOSE by a process, without a FIN
+	orphaned        bool // no process held the socket any more at CLOSE
 
 	local, remote half
 	// peer is the other end's timeline, while that has the ID PeerID: memory is used again.

@@ -120,6 +120,30 @@ func TestResetIsInferred(t *testing.T) {
 			s.rst(events.RST, 0)
 			s.ending(7, events.FinWait2, 0, 0, gen.BPFChange{})
 		}, timeline.ResetAfterClose},
+		{"too many orphans at close()", func(s *story) {
+			s.state(7, events.Established, events.FinWait1, events.NoteByProcess)
+			s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 0, 509)
+			s.ending(7, events.FinWait1, events.NoteByProcess|events.NoteOrphan, 0, gen.BPFChange{})
+			s.rst(events.RST|events.ACK, 0)
+		}, timeline.ResetMemory},
+		{"too many orphans at a timer", func(s *story) {
+			s.state(7, events.Established, events.FinWait1, events.NoteByProcess)
+			s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 0, 509)
+			s.rst(events.RST|events.ACK, 0)
+			s.ending(7, events.FinWait1, events.NoteOrphan, 0, gen.BPFChange{})
+		}, timeline.ResetMemory},
+		{"data that crossed the FIN of an orphan", func(s *story) {
+			s.state(7, events.Established, events.FinWait1, events.NoteByProcess)
+			s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 0, 509)
+			s.rst(events.RST, 0)
+			s.ending(7, events.FinWait1, events.NoteOrphan, 0, gen.BPFChange{})
+		}, timeline.ResetAfterClose},
+		{"shutdown(), then SO_LINGER 0", func(s *story) {
+			s.state(7, events.Established, events.FinWait1, events.NoteByProcess)
+			s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 0, 509)
+			s.ending(7, events.FinWait1, events.NoteByProcess, 0, gen.BPFChange{Linger0: 1})
+			s.rst(events.RST|events.ACK, 0)
+		}, timeline.ResetLingerZero},
 		{"the other end's", func(s *story) {
 			s.segment(events.KindReceive, events.RST, 0, 0, 0)
 			s.ending(7, events.Established, 0, unix.ECONNRESET, gen.BPFChange{Unread: 5})

@@ -38,6 +38,14 @@ func Need(t testing.TB, commands ...string) {
 	}
 }
 
+// NeedOwnKernel skips the test unless the kernel is the tests' own (.ci/vm); why says what it changes.
+func NeedOwnKernel(t testing.TB, why string) {
+	t.Helper()
+	if os.Getenv("TCPTRACE_VM") == "" {
+		t.Skipf("needs a kernel of its own (make test-kernels): %s", why)
+	}
+}
+
 // Eventually waits for a condition, at most patience, and fails the test if it does not come true.
 func Eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
