@@ -115,7 +115,7 @@ var startFields = []Field{
 	idField,
 	{Path: "peer_id", Kind: Word, Optional: true, Doc: "`id` of the other end's timeline, where both ends are on this host",
 		value: func(b []byte, s *Source) []byte { return appendNonZero(b, s.Timeline.PeerID) }},
-	{Path: "nat", Kind: Object, Optional: true, Doc: "how the other end, where that is on this host, names the connection, if addresses or ports were translated on the way; else null",
+	{Path: "nat", Kind: Object, Optional: true, Doc: "how the other end names the connection, if addresses or ports were translated on the way and this host knows it (below); else null",
 		present: func(s *Source) bool { return s.Timeline.Translated.Known }},
 	{Path: "nat.local", Kind: Object, Doc: "what the other end takes this one for"},
 	{Path: "nat.local.ip", Kind: Word, Optional: true, Doc: "address",
@@ -127,6 +127,8 @@ var startFields = []Field{
 		value: func(b []byte, s *Source) []byte { return appendAddr(b, s.Timeline.Translated.Value.Remote.Addr()) }},
 	{Path: "nat.remote.port", Kind: Integer, Optional: true, Doc: "port",
 		value: func(b []byte, s *Source) []byte { return appendUint(b, s.Timeline.Translated.Value.Remote.Port()) }},
+	{Path: "nat.source", Kind: Word, Doc: "how that is known: `peer` (the other end is on this host, too) or `conntrack`",
+		value: func(b []byte, s *Source) []byte { return append(b, s.Timeline.Translated.Value.Source.String()...) }},
 	{Path: "community_id", Kind: Word, Optional: true, Doc: "Community ID v1, seed 0; null while a port is not known",
 		value: func(b []byte, s *Source) []byte {
 			return appendCommunityID(b, s.Timeline.Local, s.Timeline.Remote)
