@@ -16,8 +16,8 @@ func (t tuple) reverse() tuple { return tuple{t.destination, t.source} }
 
 // place is where conntrack has one entry for a tuple: a network namespace, by its number in this one's, and the zones of both directions.
 type place struct {
-	nsid                int32
-	originalZone, zoneR uint16
+	nsid            int32
+	zone, replyZone uint16
 }
 
 // entry is a translation: who opened the connection sends original, and gets reply as its answer's tuple, where that is not
@@ -55,21 +55,24 @@ func newTable() *Table {
 	return &Table{known: map[tuple][]*entry{}, all: list.New(), ended: list.New()}
 }
 
-// add notes a translation that is there at now. seen says that it began then.
+// add notes a translation that is there at now.
 func (t *Table) add(at place, original, reply tuple, now uint64) {
 	if original == reply.reverse() {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, e := range t.known[original] {
-		if e.place != at || e.original != original || e.until != 0 {
-			continue
+	// A place has one entry for a name at a time.
+	for _, name := range [...]tuple{original, reply} {
+		for _, e := range t.known[name] {
+			switch {
+			case e.place != at || e.until != 0:
+			case e.original == original && e.reply == reply:
+				return // told twice, by the kernel's list and as new
+			case e.original == original || e.reply == reply:
+				t.end(e, now) // that it ended was not heard
+			}
 		}
-		if e.reply == reply {
-			return // told twice, by the kernel's list and as new
-		}
-		t.end(e, now) // that it ended was not heard
 	}
 	e := &entry{place: at, original: original, reply: reply, since: now}
 	e.inAll = t.all.PushBack(e)

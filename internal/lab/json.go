@@ -43,6 +43,7 @@ type Timeline struct {
 	NAT *struct {
 		Local  Address `json:"local"`
 		Remote Address `json:"remote"`
+		Source string  `json:"source"`
 	} `json:"nat"`
 	Start      string  `json:"start"`
 	End        *string `json:"end"`
