@@ -189,7 +189,7 @@ func TestTranslatedElsewhere(t *testing.T) {
 							}
 						}
 						if len(told) != 1 {
-							t.Fatalf("%d timelines, want 1", len(told))
+							t.Fatalf("%d timelines, want 1: %s", len(told), out.Lines)
 						}
 						if before && told[0].Role == "unknown" {
 							told[0].Role = traced
@@ -225,7 +225,7 @@ func TestTranslatedTwice(t *testing.T) {
 		e.listener.close()
 		out := tracer.Stop()
 		if len(out.Timelines) != 1 {
-			t.Fatalf("%d timelines, want 1", len(out.Timelines))
+			t.Fatalf("%d timelines, want 1: %s", len(out.Timelines), out.Lines)
 		}
 		isNamed(t, &out.Timelines[0], seen)
 	}
@@ -295,11 +295,13 @@ func TestTranslationsUnknown(t *testing.T) {
 // TestTranslationsKeepNoNamespace: that conntrack is heard of a namespace does not keep it from going.
 func TestTranslationsKeepNoNamespace(t *testing.T) {
 	n, _ := lab.Routed(t)
-	gone := lab.NewHost(t)
-	lab.Run(t, "ip", "link", "add", "here0", "netns", n.Client.Name, "type", "veth", "peer", "name", "there0", "netns", gone.Name)
+	gone := n.Client.Name + "-gone"
+	lab.Run(t, "ip", "netns", "add", gone)
+	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", gone).Run() })
+	lab.Run(t, "ip", "link", "add", "here0", "netns", n.Client.Name, "type", "veth", "peer", "name", "there0", "netns", gone)
 	tracer := lab.StartTracer(t, "-N", n.Client.Path())
 	// A namespace takes its devices with it.
-	lab.Run(t, "ip", "netns", "del", gone.Name)
+	lab.Run(t, "ip", "netns", "del", gone)
 	lab.Eventually(t, "the namespace is gone", func() bool {
 		return exec.Command("ip", "-n", n.Client.Name, "link", "show", "here0").Run() != nil
 	})

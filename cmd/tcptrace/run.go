@@ -133,6 +133,13 @@ func afterwards(o *options) (needs []tracer.Need) {
 	if o.format == liveFormat {
 		needs = append(needs, tracer.WriteIn(".")) // what is saved there
 	}
+	if o.containerNames != "" {
+		for _, socket := range daemonSockets(o.containerNames) {
+			if _, err := os.Stat(socket); err == nil {
+				needs = append(needs, tracer.ConnectTo(socket))
+			}
+		}
+	}
 	return needs
 }
 
@@ -180,6 +187,7 @@ type pipeline struct {
 	stderr   io.Writer
 	// processes are asked for their details; nil where no format shows them.
 	processes *helper
+	daemon    *process.Daemon // that knows containers' names; nil: not asked
 	// translations are added to timelines when they are told.
 	translations *translations
 
@@ -219,7 +227,7 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 		Patience: o.patience(),
 	}
 	if t != nil { // a recording's processes and cgroups are not those of now
-		if output.EveryField(o.format) || o.format == liveFormat { // which saves JSON
+		if output.EveryField(o.format) || o.format == liveFormat /* which saves JSON */ || o.containerNames != "" {
 			if err := p.askProcesses(&opts); err != nil {
 				return nil, err
 			}
@@ -269,7 +277,12 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 // askProcesses has the owners' details told.
 func (p *pipeline) askProcesses(opts *output.Options) (err error) {
 	cgroups := process.NewCgroups()
-	if p.processes, err = startHelper(cgroups); err != nil {
+	if p.o.containerNames != "" {
+		if p.daemon, err = startDaemon(p.o.containerNames); err != nil {
+			return err
+		}
+	}
+	if p.processes, err = startHelper(cgroups, p.daemon); err != nil {
 		return err
 	}
 	opts.Cgroup = cgroups.Path
@@ -433,6 +446,9 @@ func (p *pipeline) close() error {
 	err := errors.Join(live, p.out.Close())
 	if p.processes != nil {
 		err = errors.Join(err, p.processes.close())
+	}
+	if p.daemon != nil {
+		p.daemon.Close()
 	}
 	p.bar.End()
 	if p.file != nil {
