@@ -348,6 +348,9 @@ func (a *Assembler) rename(t *Timeline, tuple *events.Tuple) {
 	t.track.bound = false
 	a.bind(t, tuple)
 	t.track.alias, t.track.hasAlias = wire, true
+	if peer := t.livingPeer(); peer != nil {
+		t.compareNames(peer)
+	}
 }
 
 // supersede finishes a timeline whose tuple another connection has taken.

@@ -106,6 +106,11 @@ func (t *Timeline) link(other *Timeline) {
 	t.track.peer, other.track.peer = other, t
 	t.compareOffers()
 	other.compareOffers()
+	t.compareNames(other)
+}
+
+// compareNames notes what each end of a connection is to the other.
+func (t *Timeline) compareNames(other *Timeline) {
 	if t.Local != other.Remote || t.Remote != other.Local {
 		t.Translated = Some(Translation{Local: other.Remote, Remote: other.Local})
 		other.Translated = Some(Translation{Local: t.Remote, Remote: t.Local})
