@@ -11,10 +11,9 @@ import (
 
 // What ctnetlink's messages are made of (linux/netfilter/nfnetlink_conntrack.h and nf_conntrack_common.h).
 const (
-	subsystem = unix.NFNL_SUBSYS_CTNETLINK << 8
-	msgNew    = subsystem | 0 // IPCTNL_MSG_CT_NEW
-	msgGet    = subsystem | 1
-	msgDelete = subsystem | 2
+	msgNew    = unix.NFNL_SUBSYS_CTNETLINK<<8 + iota // IPCTNL_MSG_CT_…
+	msgGet
+	msgDelete
 
 	groupNew, groupDestroy = 1, 3 // NFNLGRP_CONNTRACK_…
 

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -68,4 +69,18 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%+v, then %+v, %v", m, again, err2)
 		}
 	})
+}
+
+// A translation that begins, and one that ends, as they are heard.
+func BenchmarkTake(b *testing.B) {
+	w := &Watcher{Table: newTable()}
+	told := [...]syscall.NetlinkMessage{
+		{Header: syscall.NlMsghdr{Type: msgNew}, Data: bytesOf(b, captured[0].hex)},
+		{Header: syscall.NlMsghdr{Type: msgDelete}, Data: bytesOf(b, captured[1].hex)},
+	}
+	b.ReportAllocs()
+	for n := range uint64(b.N) {
+		w.take(&told[0], -1, (n+1)*keep)
+		w.take(&told[1], -1, (n+1)*keep)
+	}
 }

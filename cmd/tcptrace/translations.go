@@ -28,7 +28,12 @@ func watchTranslations() *translations {
 	}
 	s, err := nat.NewSurveyor(w)
 	if err == nil {
-		err = errors.Join(tracer.EachNamespace(s.Look), s.Close())
+		var each []error // what one namespace refuses, the next may tell
+		err = tracer.EachNamespace(func() error {
+			each = append(each, s.Look())
+			return nil
+		})
+		err = errors.Join(append(each, err, s.Close())...)
 	}
 	return &translations{w, err}
 }
