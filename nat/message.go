@@ -11,7 +11,7 @@ import (
 
 // What ctnetlink's messages are made of (linux/netfilter/nfnetlink_conntrack.h and nf_conntrack_common.h).
 const (
-	msgNew    = unix.NFNL_SUBSYS_CTNETLINK<<8 + iota // IPCTNL_MSG_CT_…
+	msgNew = unix.NFNL_SUBSYS_CTNETLINK<<8 + iota // IPCTNL_MSG_CT_…
 	msgGet
 	msgDelete
 
