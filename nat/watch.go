@@ -169,15 +169,19 @@ func (w *Watcher) Settle(most time.Duration) {
 // read takes the next datagram of messages, and the number of the namespace that they come from.
 func read(raw syscall.RawConn, buffer, control []byte) (messages []syscall.NetlinkMessage, nsid int32, err error) {
 	var n, oobn int
+	var from unix.Sockaddr
 	var failed error
 	err = raw.Read(func(fd uintptr) bool {
-		n, oobn, _, _, failed = unix.Recvmsg(int(fd), buffer, control, unix.MSG_DONTWAIT)
+		n, oobn, _, from, failed = unix.Recvmsg(int(fd), buffer, control, unix.MSG_DONTWAIT)
 		return !errors.Is(failed, unix.EAGAIN) && !errors.Is(failed, unix.EINTR)
 	})
 	if err = errors.Join(err, failed); err != nil {
 		return nil, 0, err
 	}
 	nsid = unix.NETNSA_NSID_NOT_ASSIGNED
+	if sender, ok := from.(*unix.SockaddrNetlink); !ok || sender.Pid != 0 {
+		return nil, nsid, nil // a process says so, not the kernel
+	}
 	controls, err := unix.ParseSocketControlMessage(control[:oobn])
 	if err != nil {
 		return nil, 0, err
