@@ -135,6 +135,8 @@ func (w *textWriter) summarize(s *summary, t *timeline.Timeline) {
 	case timeline.RoleSimultaneous:
 		s.part(append(s.next(), "simultaneous open"...))
 	}
+	w.container(s, t)
+	s.translation(t)
 	if h.DurationNS.Known {
 		s.part(human.AppendDuration(append(s.next(), "handshake "...), h.DurationNS.Value))
 	}
@@ -267,6 +269,40 @@ func (s *summary) part(item []byte) {
 	s.b = append(s.b, item...)
 	s.used += width
 	s.any = true
+}
+
+// container appends "in web", where containers' names were asked for.
+func (w *textWriter) container(s *summary, t *timeline.Timeline) {
+	if w.options.Process == nil {
+		return
+	}
+	if name := w.options.Process(&t.Process).Names.Container; name != "" {
+		w.scratch = append(w.scratch[:0], name...)
+		b, _ := appendClean(append(s.next(), "in "...), w.scratch, 0)
+		s.part(b)
+	}
+}
+
+// translation appends "as 198.51.100.254:4711 (NAT)", what the other end takes this one for, and "to 198.51.100.1:8080 (NAT)", its
+// own address.
+func (s *summary) translation(t *timeline.Timeline) {
+	v := &t.Translated.Value
+	if !t.Translated.Known {
+		return
+	}
+	if v.Local != t.Local {
+		s.part(append(v.Local.AppendTo(append(s.next(), "as "...)), " (NAT)"...))
+	}
+	word := "with "
+	switch t.Role {
+	case timeline.RoleClient:
+		word = "to "
+	case timeline.RoleServer:
+		word = "from "
+	}
+	if v.Remote != t.Remote {
+		s.part(append(v.Remote.AppendTo(append(s.next(), word...)), " (NAT)"...))
+	}
 }
 
 // retransmits appends "3 retransmits (1 SYN, 2 FIN)".

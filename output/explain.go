@@ -218,7 +218,11 @@ func (l *teller) when() string {
 	if l.t.PeerID != 0 {
 		s += fmt.Sprintf("; the other end is on this host too, as connection %d", l.t.PeerID)
 	}
-	return s + "."
+	s += "."
+	if nat := translationWords(l.t); nat != "" {
+		s += " " + nat
+	}
+	return s
 }
 
 // result is how it opened and closed, in a sentence or two, and what other tools would call it.

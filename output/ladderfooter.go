@@ -73,6 +73,9 @@ func (l *Ladder) summary() (lines []string) {
 		}
 		lines = append(lines, s+".")
 	}
+	if nat := translationWords(l.Ends[0].Timeline); nat != "" {
+		lines = append(lines, nat)
+	}
 	return lines
 }
 

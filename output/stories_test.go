@@ -29,12 +29,7 @@ func storyOptions() Options {
 			return map[uint64]string{4242: "/system.slice/shop.service"}[id]
 		},
 		Process: func(p *timeline.Process) process.Details {
-			return map[uint32]process.Details{
-				90211: {ParentPID: 90100, Exe: "/usr/bin/psql", CommandLine: "psql -h 192.0.2.7 shop", InnerPID: 17,
-					Container: process.Container{
-						ID:      "3f2b7d5c9e0a4b1f8c6d2e7a9b0c1d3e5f708192a3b4c5d6e7f8091a2b3c4d5e",
-						Runtime: "containerd", PodUID: "7f2d1c3b-55aa-4e1b-9d0c-0123456789ab"}},
-			}[p.PID]
+			return storyDetails[p.PID]
 		},
 	}
 }
@@ -412,4 +407,12 @@ func (s *story) updates() []timeline.Update {
 		all = append(all, timeline.Update{Kind: timeline.UpdateAddendum, Timeline: &later})
 	}
 	return all
+}
+
+var storyDetails = map[uint32]process.Details{
+	90211: {ParentPID: 90100, Exe: "/usr/bin/psql", CommandLine: "psql -h 192.0.2.7 shop", InnerPID: 17,
+		Container: process.Container{
+			ID:      "3f2b7d5c9e0a4b1f8c6d2e7a9b0c1d3e5f708192a3b4c5d6e7f8091a2b3c4d5e",
+			Runtime: "containerd", PodUID: "7f2d1c3b-55aa-4e1b-9d0c-0123456789ab"},
+		Names: process.Names{Container: "k8s_psql\x1b[2J", Pod: "psql-0", PodNamespace: "shop"}},
 }

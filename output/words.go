@@ -1,6 +1,8 @@
 package output
 
 import (
+	"strings"
+
 	"tcptrace/internal/human"
 	"tcptrace/timeline"
 )
@@ -34,4 +36,19 @@ func Happened(e *timeline.Entry, room int, o *Options) string {
 		b = append(human.AppendCount(append(b, "GAP "...), e.Lost, "event"), " lost"...)
 	}
 	return Clean(string(trimSpace(b)), room)
+}
+
+// translationWords says what a translation on the way made of the connection's names; "" where there is none.
+func translationWords(t *timeline.Timeline) string {
+	if !t.Translated.Known {
+		return ""
+	}
+	var says []string
+	if to := t.Translated.Value.Local; to != t.Local {
+		says = append(says, "the other end sees "+t.Local.String()+" as "+to.String())
+	}
+	if own := t.Translated.Value.Remote; own != t.Remote {
+		says = append(says, "behind "+t.Remote.String()+" is "+own.String())
+	}
+	return "Translated on the way (NAT): " + strings.Join(says, "; ") + "."
 }

@@ -34,6 +34,8 @@ type Details struct {
 	CommandLine string
 	// Container is that of its cgroup.
 	Container Container
+	// Names are the container's, where a daemon is asked for them.
+	Names Names
 }
 
 // MaxCommandLine bounds Details.CommandLine, "…" aside.

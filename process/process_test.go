@@ -91,7 +91,7 @@ func TestReader(t *testing.T) {
 	answers, say := io.Pipe()
 	served := make(chan error, 1)
 	go func() { served <- Serve("/proc", questions, say) }()
-	r := NewReader(answers, ask, &Cgroups{})
+	r := NewReader(answers, ask, &Cgroups{}, nil)
 
 	sleep := exec.Command("sleep", "60")
 	if err := sleep.Start(); err != nil {

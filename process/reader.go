@@ -56,6 +56,7 @@ type Reader struct {
 	order   []ID // of asked, oldest first
 	// containers by the path of their cgroup: to read one takes longer than all else that is told of a connection.
 	containers map[string]Container
+	daemon     *Daemon // nil: nobody is asked for containers' names
 
 	mu       sync.Mutex
 	known    map[ID]*Details
@@ -64,9 +65,10 @@ type Reader struct {
 	broken   bool // nobody answers any more
 }
 
-// NewReader has the Serve at the other end of these asked; both nil: nobody, and cgroups alone tell. Close ends it.
-func NewReader(answers io.Reader, questions io.WriteCloser, cgroups *Cgroups) *Reader {
-	r := &Reader{cgroups: cgroups, asked: map[ID]bool{}, known: map[ID]*Details{}, containers: map[string]Container{}}
+// NewReader has the Serve at the other end of these asked; both nil: nobody, and cgroups alone tell. daemon, which may be nil, is asked
+// for containers' names; it stays the caller's. Close ends the Reader.
+func NewReader(answers io.Reader, questions io.WriteCloser, cgroups *Cgroups, daemon *Daemon) *Reader {
+	r := &Reader{cgroups: cgroups, daemon: daemon, asked: map[ID]bool{}, known: map[ID]*Details{}, containers: map[string]Container{}}
 	if answers == nil {
 		return r
 	}
@@ -103,7 +105,15 @@ func (r *Reader) listen(answers io.Reader) {
 			r.known[a.ID] = &a.Details
 		}
 		r.mu.Unlock()
+		r.namesOf(a.Details.Container) // so that they are known when they are to be told
 	}
+}
+
+func (r *Reader) namesOf(c Container) Names {
+	if r.daemon == nil {
+		return Names{}
+	}
+	return r.daemon.Names(c.ID)
 }
 
 // See has a process read that is at work now, before it is gone.
@@ -148,6 +158,7 @@ func (r *Reader) Details(id ID, cgroup uint64) (d Details) {
 	if c != (Container{}) {
 		d.Container = c
 	}
+	d.Names = r.namesOf(d.Container)
 	return d
 }
 
@@ -157,6 +168,7 @@ func (r *Reader) Settle(most time.Duration) {
 		r.mu.Lock()
 		done := r.broken || r.answered == r.total
 		r.mu.Unlock()
+		done = done && (r.daemon == nil || r.daemon.answered())
 		if done {
 			return
 		}

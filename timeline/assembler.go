@@ -342,6 +342,17 @@ func (a *Assembler) bind(t *Timeline, tuple *events.Tuple) {
 	a.byTuple[*tuple] = t
 }
 
+// rename gives t the socket's own name. It had no port when it began, and its SYN was translated before a device had it.
+func (a *Assembler) rename(t *Timeline, tuple *events.Tuple) {
+	wire := t.track.tuple
+	t.track.bound = false
+	a.bind(t, tuple)
+	t.track.alias, t.track.hasAlias = wire, true
+	if peer := t.livingPeer(); peer != nil {
+		t.compareNames(peer)
+	}
+}
+
 // supersede finishes a timeline whose tuple another connection has taken.
 func (a *Assembler) supersede(t *Timeline) {
 	if t.State == events.TimeWait {

@@ -26,7 +26,7 @@ type Timeline struct {
 	ID uint64
 	// PeerID is the other end's ID where that end is on this host, else 0.
 	PeerID uint64
-	// Translated is known where the other end, on this host, names the connection otherwise.
+	// Translated is known where the other end names the connection otherwise, and this host knows.
 	Translated Maybe[Translation]
 	// Local and Remote are unmapped: an IPv4-mapped socket has IPv4 addresses.
 	Local, Remote netip.AddrPort

@@ -9,10 +9,28 @@ import (
 
 // Where both ends of a connection are on this host, each has a timeline; here they find each other.
 
-// Translation is how the other end names this connection, where addresses or ports were changed on the way.
+// Translation is how the other end names this connection, where addresses or ports were changed on the way. That of
+// TranslationConntrack is for whoever makes use of timelines to add.
 type Translation struct {
 	// Local is what the other end takes this one for, Remote its own address.
 	Local, Remote netip.AddrPort
+	// Source is how that is known.
+	Source TranslationSource
+}
+
+// TranslationSource is how a Translation is known.
+type TranslationSource uint8
+
+const (
+	// TranslationPeer: the other end, on this host, has the same SYN.
+	TranslationPeer TranslationSource = iota
+	// TranslationConntrack: this host's conntrack has the two names.
+	TranslationConntrack
+)
+
+// String is the source's word in the JSON.
+func (s TranslationSource) String() string {
+	return name([]string{"peer", "conntrack"}, s)
 }
 
 // pair links the two ends by the SYN that both saw.
@@ -88,9 +106,14 @@ func (t *Timeline) link(other *Timeline) {
 	t.track.peer, other.track.peer = other, t
 	t.compareOffers()
 	other.compareOffers()
+	t.compareNames(other)
+}
+
+// compareNames notes what each end of a connection is to the other.
+func (t *Timeline) compareNames(other *Timeline) {
 	if t.Local != other.Remote || t.Remote != other.Local {
-		t.Translated = Some(Translation{other.Remote, other.Local})
-		other.Translated = Some(Translation{t.Remote, t.Local})
+		t.Translated = Some(Translation{Local: other.Remote, Remote: other.Local})
+		other.Translated = Some(Translation{Local: t.Remote, Remote: t.Local})
 	}
 }
 

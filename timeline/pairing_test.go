@@ -73,3 +73,49 @@ func TestPairing(t *testing.T) {
 		})
 	}
 }
+
+// TestTranslatedByItself: a client whose own host translates, and whose port was chosen by connect(), is one connection, under the
+// name that its socket has for it; devices have another.
+func TestTranslatedByItself(t *testing.T) {
+	tuple := func(local, remote string) gen.BPFTuple {
+		l, r := netip.MustParseAddrPort(local), netip.MustParseAddrPort(remote)
+		return gen.BPFTuple{LocalAddr: l.Addr().As16(), RemoteAddr: r.Addr().As16(), LocalPort: l.Port(), RemotePort: r.Port(), Netns: 1}
+	}
+	const client, server, virtual = "192.0.2.1:40000", "198.51.100.1:8080", "192.0.2.254:9000"
+	change := func(from, to events.State) gen.BPFEvent {
+		return gen.BPFEvent{Kind: uint8(events.KindState), Sock: 7, OldState: uint8(from), NewState: uint8(to)}
+	}
+	segment := func(kind events.Kind, sock uint64, flags events.Flags, seq, ack byte) gen.BPFEvent {
+		r := gen.BPFEvent{Kind: uint8(kind), Sock: sock}
+		h := r.Of.Segment.TcpHeader[:]
+		h[7], h[11], h[12], h[13] = seq, ack, 5<<4, byte(flags)
+		return r
+	}
+	for _, paired := range []bool{false, true} {
+		s := newStory(t, timeline.Options{})
+		s.sendOf(change(events.Close, events.SynSent), tuple("192.0.2.1:0", virtual))
+		s.sendOf(segment(events.KindTransmit, 7, events.SYN, 5, 0), tuple(client, server))
+		if paired {
+			s.syn(events.KindReceive, 2, server, client, 5, 0)
+		}
+		s.sendOf(segment(events.KindReceive, 0, events.SYN|events.ACK, 9, 6), tuple(client, server))
+		s.sendOf(change(events.SynSent, events.Established), tuple(client, virtual))
+		s.sendOf(segment(events.KindTransmit, 7, events.ACK, 6, 10), tuple(client, server))
+		s.sendOf(segment(events.KindReceive, 0, events.RST|events.ACK, 10, 6), tuple(client, server))
+		s.sendOf(change(events.Established, events.Close), tuple(client, virtual))
+		s.take(s.a.Finish(s.now))
+		if want := 1 + map[bool]int{true: 1}[paired]; len(s.ended) != want {
+			t.Fatalf("%d timelines, want %d", len(s.ended), want)
+		}
+		tl := &s.ended[0]
+		equal(t, "way", way(tl), "CLOSE SYN_SENT ESTABLISHED CLOSE")
+		equal(t, "segments and states", len(tl.Entries), 7)
+		equal(t, "local", tl.Local, netip.MustParseAddrPort(client))
+		equal(t, "remote", tl.Remote, netip.MustParseAddrPort(virtual))
+		equal(t, "translation", tl.Translated.Known, paired)
+		if paired {
+			equal(t, "the other end's own name", tl.Translated.Value.Remote, netip.MustParseAddrPort(server))
+			equal(t, "what the other end's peer takes it for", s.ended[1].Translated.Value.Local, netip.MustParseAddrPort(virtual))
+		}
+	}
+}

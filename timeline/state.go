@@ -16,8 +16,12 @@ func (a *Assembler) stateChange(e *events.Event) {
 		return
 	}
 	if old := a.bySock[e.Sock()]; old != nil && old.track.bound && old.track.tuple != *e.Tuple() {
-		// The kernel has reused the memory for another connection: the old one's end was not seen.
-		a.supersede(old)
+		if from == events.SynSent && old.State == events.SynSent && !old.track.hasAlias {
+			a.rename(old, e.Tuple())
+		} else {
+			// The kernel has reused the memory for another connection: the old one's end was not seen.
+			a.supersede(old)
+		}
 	}
 	t := a.find(e)
 	if t != nil && (t.track.countersFinal || t.track.sock != 0 && t.track.sock != e.Sock()) {

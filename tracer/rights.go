@@ -85,6 +85,11 @@ func WriteIn(directory string) Need {
 	}, cap.DAC_OVERRIDE}
 }
 
+// ConnectTo is the need to connect to a unix socket.
+func ConnectTo(socket string) Need {
+	return Need{func() error { return unix.Faccessat(unix.AT_FDCWD, socket, unix.W_OK, unix.AT_EACCESS) }, cap.DAC_OVERRIDE}
+}
+
 // DropRights gives up, for the whole process and for good, every capability that tracing on and
 // what is in needs do not take; neither can a program that it starts gain any. What is kept is
 // found out by trying, and returned by name.

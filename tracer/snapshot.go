@@ -104,15 +104,23 @@ func (t *Tracer) walkSockets() error {
 	if sockets == nil {
 		return nil
 	}
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends in a namespace that is not its own
-		done <- eachNamespace(t.netns, func() error { return walk(sockets) })
-	}()
-	if err := <-done; err != nil {
+	if err := inEach(t.netns, func() error { return walk(sockets) }); err != nil {
 		return fmt.Errorf("walk the sockets: %w", err)
 	}
 	return nil
+}
+
+// EachNamespace calls f in every network namespace that this process may enter, one after the other, its own first, on
+// a thread that is there meanwhile.
+func EachNamespace(f func() error) error { return inEach(nil, f) }
+
+func inEach(only []uint32, f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends in a namespace that is not its own
+		done <- eachNamespace(only, f)
+	}()
+	return <-done
 }
 
 // walk runs an iterator's program for all that it goes through. One read goes far, but not always to the end.

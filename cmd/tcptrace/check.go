@@ -13,7 +13,11 @@ import (
 
 // check says what this kernel can show; its exit status is whether tracing is possible.
 func check(o *options, stdout io.Writer) (possible bool, err error) {
-	r := report(o, tracer.Check(tracerOptions(o)))
+	nat := checkTranslations()
+	r := report(o, tracer.Check(tracerOptions(o)), nat)
+	if err := nat.close(); err != nil {
+		return false, err
+	}
 	if o.format == "json" {
 		err = output.WriteJSON(stdout, r)
 	} else {
@@ -45,7 +49,7 @@ func tracerOptions(o *options) tracer.Options {
 }
 
 // report puts the tracer's report into the form in which it is written.
-func report(o *options, t tracer.Report) *output.Report {
+func report(o *options, t tracer.Report, nat *translations) *output.Report {
 	r := &output.Report{
 		Schema:       output.ReportSchema,
 		Version:      version(),
@@ -67,6 +71,9 @@ func report(o *options, t tracer.Report) *output.Report {
 	}
 	for i := range t.Facts {
 		r.Facts = append(r.Facts, fact(&t.Facts[i]))
+	}
+	if len(r.Facts) > 0 {
+		r.Facts = append(r.Facts, nat.fact())
 	}
 	return r
 }

@@ -38,10 +38,10 @@ type helper struct {
 	cmd *exec.Cmd // nil where nothing can be read
 }
 
-// startHelper starts it. It must be before the rights are given up.
-func startHelper(cgroups *process.Cgroups) (*helper, error) {
+// startHelper starts it; daemon may be nil. It must be before the rights are given up.
+func startHelper(cgroups *process.Cgroups, daemon *process.Daemon) (*helper, error) {
 	if !tracer.InitialPIDNamespace() {
-		return &helper{Reader: process.NewReader(nil, nil, cgroups)}, nil // /proc has other numbers than the events
+		return &helper{Reader: process.NewReader(nil, nil, cgroups, daemon)}, nil // /proc has other numbers than the events
 	}
 	cmd := &exec.Cmd{Path: "/proc/self/exe", Args: []string{helperName}, Stderr: os.Stderr}
 	questions, err := cmd.StdinPipe()
@@ -55,7 +55,7 @@ func startHelper(cgroups *process.Cgroups) (*helper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the reader of /proc: %w", errors.Join(err, questions.Close()))
 	}
-	return &helper{process.NewReader(answers, questions, cgroups), cmd}, nil
+	return &helper{process.NewReader(answers, questions, cgroups, daemon), cmd}, nil
 }
 
 // close ends it.

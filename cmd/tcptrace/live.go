@@ -72,7 +72,7 @@ func (p *pipeline) startLive(report tracer.Report, quit func()) error {
 	now := tracer.Now()
 	p.live = &liveView{
 		model: live.New(live.Options{
-			Output: p.options, Find: p.find.Find, CloseWait: uint64(p.o.closeWait), Begin: now,
+			Output: p.options, Find: p.complete, CloseWait: uint64(p.o.closeWait), Begin: now,
 			Filter: filterWords(p.o), Attached: enumerate(attachedBy(report)),
 		}),
 		terminal: t,

@@ -72,6 +72,7 @@ var completions = map[string]cobra.CompletionFunc{
 		return after(typed, "|", failWords()), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	}),
 	"cgroup": files, "btf": files, "ready-file": files, "meta": files, "record": files, "replay": files, "output-file": files,
+	"container-names": files,
 
 	"port": nothing, "local-port": nothing, "remote-port": nothing, "addr": nothing, "uid": nothing, "comm": nothing, "container": nothing, "count": nothing, "duration": nothing,
 	"linger": nothing, "close-wait": nothing, "min-handshake": nothing, "max-timelines": nothing,

@@ -20,7 +20,7 @@ type metaFile struct {
 	meta output.Meta
 }
 
-func newMetaFile(o *options, r tracer.Report, start time.Time) *metaFile {
+func newMetaFile(o *options, r tracer.Report, nat *translations, start time.Time) *metaFile {
 	if o.meta == "" {
 		return nil
 	}
@@ -30,7 +30,7 @@ func newMetaFile(o *options, r tracer.Report, start time.Time) *metaFile {
 		PID:     os.Getpid(),
 		Start:   output.Timestamp(start),
 		Filters: filters(o),
-		Check:   *report(o, r),
+		Check:   *report(o, r, nat),
 		Kept:    []string{},
 	}}
 }

@@ -46,10 +46,12 @@ type options struct {
 	failIf    condition // which make it fail; nil: none
 	maxLive   int
 	readyFile string
-	record    string
-	replay    string
-	meta      string
-	command   []string // to start and to trace; none: everything is traced
+	// containerNames is the socket of a daemon that knows them, or anyDaemon; "": not asked.
+	containerNames string
+	record         string
+	replay         string
+	meta           string
+	command        []string // to start and to trace; none: everything is traced
 
 	check         bool
 	completion    string // shell
@@ -140,6 +142,8 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.BoolVarP(&raw.timeOfDay, "time", "T", false, "column of the time of day, HH:MM:SS")
 	f.BoolVarP(&o.wide, "wide", "w", false, "show all there is, in more than 80 columns")
 	f.BoolVar(&o.absolute, "absolute", false, "ladders: sequence numbers as on the wire, not relative to the initial ones")
+	f.StringVar(&o.containerNames, "container-names", "", "tell containers' and pods' names: ask Docker or Podman, at this `SOCKET` or where it usually is")
+	f.Lookup("container-names").NoOptDefVal = anyDaemon
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no start message and no summary; losses are still reported")
 
 	f.Uint64VarP(&o.count, "count", "c", 0, "stop when `N` connections have been written")
@@ -325,6 +329,12 @@ func (o *options) checkLimits(f *pflag.FlagSet, raw *rawFlags) (err error) {
 	}
 	if o.maxLive < 1 || o.maxLive > 1<<22 {
 		return usagef("--max-timelines %d: not a number from 1 to %d", o.maxLive, 1<<22)
+	}
+	if o.containerNames != "" && (o.replay != "" || o.check) {
+		return usagef("--container-names is for what is traced now: leave out --replay and --check")
+	}
+	if f.Changed("container-names") && o.containerNames == "" {
+		return usagef("--container-names: no socket: --container-names=/var/run/docker.sock, or without =")
 	}
 	if o.replay != "" && o.record != "" {
 		return usagef("--replay and --record exclude each other: a recording would only be copied")

@@ -45,6 +45,8 @@ func TestOptions(t *testing.T) {
 		{"-6 -N 4026531840", func(o *options) { o.filter.Family, o.filter.Netns = 6, []uint32{4026531840} }},
 		{"-j -tT", func(o *options) { o.format, o.timeColumn = "json", output.TimeSeconds|output.TimeOfDay }},
 		{"--explain", func(o *options) { o.format = "explain" }},
+		{"--container-names", func(o *options) { o.containerNames = anyDaemon }},
+		{"--container-names=/d.sock -j", func(o *options) { o.containerNames, o.format = "/d.sock", "json" }},
 		{"--close-wait 3s", func(o *options) { o.closeWait = 3 * time.Second }},
 		{"-o json", func(o *options) { o.format = "json" }},
 		{"-w -q --segments all", func(o *options) { o.wide, o.quiet, o.allSegments = true, true, true }},
@@ -151,6 +153,9 @@ func TestWrongUsage(t *testing.T) {
 		{"-u no-such-user-here", "-u no-such-user-here: neither a user id nor a user of this host"},
 		{"--comm a-name-of-17-byte", `--comm a-name-of-17-byte: the kernel keeps 15 bytes of a name: give "a-name-of-17-by"`},
 		{"--cgroup /no/such", "--cgroup /no/such: "},
+		{"--container-names=", "--container-names: no socket: "},
+		{"--container-names --check", "--container-names is for what is traced now"},
+		{"--container-names=/d.sock --replay f", "--container-names is for what is traced now"},
 		{"--container web", "--container web: not a container's ID"},
 		{"--container 0123456789", "--container 0123456789: "},
 	} {

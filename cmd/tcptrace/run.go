@@ -12,6 +12,7 @@ import (
 
 	"tcptrace/events"
 	"tcptrace/finding"
+	"tcptrace/internal/human"
 	"tcptrace/internal/progress"
 	"tcptrace/output"
 	"tcptrace/process"
@@ -47,6 +48,8 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 			}()
 		}
 	}
+	nat := watchTranslations()
+	defer func() { err = errors.Join(err, nat.close()) }()
 	t, err := tracer.Open(tracerOptions(o))
 	if err != nil {
 		return 0, 0, err
@@ -58,7 +61,7 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 	if err != nil {
 		return 0, 0, err
 	}
-	p.child, p.held = traced, held
+	p.child, p.held, p.translations = traced, held, nat
 	defer func() { err = errors.Join(err, p.close()) }()
 
 	ctx, enough := context.WithCancel(ctx)
@@ -68,7 +71,7 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 	} else if err != nil {
 		return 0, 0, err
 	}
-	meta := newMetaFile(o, t.Report(), start)
+	meta := newMetaFile(o, t.Report(), nat, start)
 	kept, err := t.DropRights(afterwards(o)...)
 	if err != nil {
 		return 0, 0, err
@@ -130,6 +133,13 @@ func afterwards(o *options) (needs []tracer.Need) {
 	if o.format == liveFormat {
 		needs = append(needs, tracer.WriteIn(".")) // what is saved there
 	}
+	if o.containerNames != "" {
+		for _, socket := range daemonSockets(o.containerNames) {
+			if _, err := os.Stat(socket); err == nil {
+				needs = append(needs, tracer.ConnectTo(socket))
+			}
+		}
+	}
 	return needs
 }
 
@@ -177,6 +187,9 @@ type pipeline struct {
 	stderr   io.Writer
 	// processes are asked for their details; nil where no format shows them.
 	processes *helper
+	daemon    *process.Daemon // that knows containers' names; nil: not asked
+	// translations are added to timelines when they are told.
+	translations *translations
 
 	events     uint64
 	shown      uint64 // timelines written
@@ -214,7 +227,7 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 		Patience: o.patience(),
 	}
 	if t != nil { // a recording's processes and cgroups are not those of now
-		if output.EveryField(o.format) || o.format == liveFormat { // which saves JSON
+		if output.EveryField(o.format) || o.format == liveFormat /* which saves JSON */ || o.containerNames != "" {
 			if err := p.askProcesses(&opts); err != nil {
 				return nil, err
 			}
@@ -264,7 +277,12 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 // askProcesses has the owners' details told.
 func (p *pipeline) askProcesses(opts *output.Options) (err error) {
 	cgroups := process.NewCgroups()
-	if p.processes, err = startHelper(cgroups); err != nil {
+	if p.o.containerNames != "" {
+		if p.daemon, err = startDaemon(p.o.containerNames); err != nil {
+			return err
+		}
+	}
+	if p.processes, err = startHelper(cgroups, p.daemon); err != nil {
 		return err
 	}
 	opts.Cgroup = cgroups.Path
@@ -346,7 +364,7 @@ func (p *pipeline) write(updates []timeline.Update) error {
 	for i := range updates {
 		u := &updates[i]
 		if u.Kind == timeline.UpdateEnd {
-			p.find.Find(u.Timeline)
+			p.complete(u.Timeline)
 			if p.o.failIf != nil && p.o.failIf(u.Timeline) {
 				p.matched++
 			}
@@ -360,6 +378,12 @@ func (p *pipeline) write(updates []timeline.Update) error {
 		return errEnough
 	}
 	return nil
+}
+
+// complete adds to a timeline what others know of it, and what there is to find.
+func (p *pipeline) complete(t *timeline.Timeline) {
+	p.translations.add(t)
+	p.find.Find(t)
 }
 
 // show writes what is selected. Whether a timeline is can only be said when it is ready: then
@@ -400,6 +424,7 @@ func (p *pipeline) finish() error {
 	if p.processes != nil {
 		p.processes.Settle(answerTime)
 	}
+	p.translations.settle(answerTime)
 	if err := p.write(p.assemble.Finish(p.last)); err != nil {
 		return err
 	}
@@ -421,6 +446,9 @@ func (p *pipeline) close() error {
 	err := errors.Join(live, p.out.Close())
 	if p.processes != nil {
 		err = errors.Join(err, p.processes.close())
+	}
+	if p.daemon != nil {
+		p.daemon.Close()
 	}
 	p.bar.End()
 	if p.file != nil {
@@ -475,6 +503,9 @@ func (p *pipeline) totals() output.Totals {
 func (p *pipeline) saySummary() {
 	s := p.totals()
 	p.sayLoss(s.Lost, s.Missed)
+	if n := p.translations.missed(); n > 0 {
+		fmt.Fprintf(p.stderr, "tcptrace: conntrack told faster than could be listened to, %s: some translations (nat) may be missing\n", human.AppendCount(nil, n, "time"))
+	}
 	if p.o.quiet {
 		return
 	}

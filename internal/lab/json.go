@@ -31,6 +31,9 @@ type Timeline struct {
 		ContainerID      *string `json:"container_id"`
 		ContainerRuntime *string `json:"container_runtime"`
 		PodUID           *string `json:"pod_uid"`
+		ContainerName    *string `json:"container_name"`
+		PodName          *string `json:"pod_name"`
+		PodNamespace     *string `json:"pod_namespace"`
 	} `json:"process"`
 	OpenedBy   *Actor `json:"opened_by"`
 	AcceptedBy *Actor `json:"accepted_by"`
@@ -43,6 +46,7 @@ type Timeline struct {
 	NAT *struct {
 		Local  Address `json:"local"`
 		Remote Address `json:"remote"`
+		Source string  `json:"source"`
 	} `json:"nat"`
 	Start      string  `json:"start"`
 	End        *string `json:"end"`
