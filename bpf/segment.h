@@ -22,7 +22,7 @@
 struct segment {
 	struct tuple tuple; /* netns is the caller's to fill */
 	const void *header; /* kernel address of the TCP header */
-	__u8 headers[HEADERS_READ];
+	__u8 headers[HEADERS_READ] __attribute__((aligned(4)));
 	bool header_is_at_20; /* in headers; else at IPV6_LEN */
 	__u32 seq;	    /* host byte order */
 	__u32 ack;
@@ -40,11 +40,9 @@ static __always_inline bool is_ip(const struct sk_buff *skb)
 	return protocol == bpf_htons(ETH_P_IP) || protocol == bpf_htons(ETH_P_IPV6);
 }
 
-static __always_inline __u16 be16_at(const __u8 *b, int i) { return b[i] << 8 | b[i + 1]; }
-static __always_inline __u32 be32_at(const __u8 *b, int i)
-{
-	return (__u32)be16_at(b, i) << 16 | be16_at(b, i + 2);
-}
+/* b is aligned to 4, i to what is read. */
+static __always_inline __u16 be16_at(const __u8 *b, int i) { return bpf_ntohs(*(const __be16 *)(b + i)); }
+static __always_inline __u32 be32_at(const __u8 *b, int i) { return bpf_ntohl(*(const __be32 *)(b + i)); }
 
 /*
  * IPv6 extension headers before TCP. Returns the offset of the TCP header from
@@ -55,7 +53,7 @@ static __always_inline __u32 skip_extensions(const unsigned char *ip, __u8 next)
 	__u32 at = IPV6_LEN;
 
 	for (int i = 0; i < IPV6_EXTENSIONS_MAX; i++) {
-		__u8 ext[8];
+		__u8 ext[8] __attribute__((aligned(4)));
 
 		if (next == IPPROTO_TCP)
 			return at;

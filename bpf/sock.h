@@ -9,9 +9,11 @@
 
 static __always_inline void map_ipv4(__u8 *address, __be32 v4)
 {
-	__builtin_memset(address, 0, 10);
-	address[10] = address[11] = 0xff;
-	__builtin_memcpy(address + 12, &v4, sizeof(v4));
+	__u32 *words = (__u32 *)address;
+
+	words[0] = words[1] = 0;
+	words[2] = bpf_htonl(0xffff);
+	words[3] = v4;
 }
 
 static __always_inline bool is_mapped_ipv4(const __u8 *address)
@@ -41,11 +43,13 @@ static __always_inline void common_tuple(struct sock_common *sk, struct tuple *t
 	}
 }
 
-/* Of a full TCP socket. The port is inet_sport: skc_num is already 0 when it goes to CLOSE. */
+/* Of a full TCP socket. skc_num, which is loaded, is already 0 when it goes to CLOSE; inet_sport, which is copied, is not. */
 static __always_inline void sock_tuple(struct sock *sk, struct tuple *t, __u8 *family)
 {
 	common_tuple(&sk->__sk_common, t, family);
-	t->local_port = bpf_ntohs(TCP_READ(sk, inet_conn.icsk_inet.inet_sport));
+	t->local_port = READ(sk, __sk_common.skc_num);
+	if (!t->local_port)
+		t->local_port = bpf_ntohs(TCP_READ(sk, inet_conn.icsk_inet.inet_sport));
 }
 
 static __always_inline void put_counters(struct event *e, struct sock *sk)

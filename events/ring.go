@@ -17,6 +17,7 @@ type Ring struct {
 	data               []byte // size bytes, and the same again
 	mask               uint64
 	position           uint64 // read up to here; *consumer follows at Commit
+	end                uint64 // *producer, when it was last looked at
 }
 
 // Record header: 32 bits of length and two flags, 32 bits of page offset.
@@ -30,20 +31,27 @@ const (
 // They must stay mapped while the Ring or one of its records is used. data is the double
 // mapping: twice the ring's size, which is a power of two.
 func NewRing(consumer, producer *uint64, data []byte) *Ring {
+	begin := atomic.LoadUint64(consumer)
 	return &Ring{
 		consumer: consumer,
 		producer: producer,
 		data:     data,
 		mask:     uint64(len(data)/2 - 1),
-		position: atomic.LoadUint64(consumer),
+		position: begin,
+		end:      begin,
 	}
 }
 
 // Next is the next record, in the ring's own memory, or nil where there is none
 // yet. It stays valid until Commit.
 func (r *Ring) Next() []byte {
-	end := atomic.LoadUint64(r.producer)
-	for r.position < end {
+	for {
+		// Were it looked at for each record, its memory would go to and fro between the processors.
+		if r.position == r.end {
+			if r.end = atomic.LoadUint64(r.producer); r.position == r.end {
+				return nil
+			}
+		}
 		at := r.position & r.mask
 		// The kernel clears the busy bit with a full barrier after the data is written.
 		head := atomic.LoadUint32((*uint32)(unsafe.Pointer(&r.data[at])))
@@ -52,7 +60,7 @@ func (r *Ring) Next() []byte {
 		}
 		n := uint64(head &^ ringDiscard)
 		size := ringHeader + (n+7)&^7
-		if size > uint64(len(r.data)/2) || r.position+size > end {
+		if size > uint64(len(r.data)/2) || r.position+size > r.end {
 			return nil // not a ring that the kernel wrote
 		}
 		r.position += size
@@ -60,7 +68,6 @@ func (r *Ring) Next() []byte {
 			return r.data[at+ringHeader : at+ringHeader+n : at+ringHeader+n]
 		}
 	}
-	return nil
 }
 
 // Commit gives the space of all records read so far back to the kernel.

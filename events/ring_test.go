@@ -192,7 +192,7 @@ func BenchmarkRing(b *testing.B) {
 	b.ReportAllocs()
 	var sum uint64
 	for i := 0; i < b.N; i += n {
-		r.position, r.consumer, r.producer = 0, 0, end
+		r.position, r.end, r.consumer, r.producer = 0, 0, 0, end
 		for mem := r.Next(); mem != nil; mem = r.Next() {
 			e := View(mem)
 			sum += e.Time() + e.Sock() + uint64(e.Tuple().LocalPort) + uint64(e.NewState()) + uint64(e.Header().Seq())
