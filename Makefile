@@ -60,9 +60,7 @@ test: ## run every test this machine can; as root also those on the live kernel
 	else \
 		echo 'test: no C compiler: the race detector is left out'; \
 	fi
-# One package at a time: those on the live kernel would disturb each other. Their
-# results depend on more than files, so none is taken from the cache.
-	$(GO) test -p 1 -count 1 -timeout 15m ./...
+	@GO='$(GO)' .ci/test
 
 .PHONY: test-kernels
 test-kernels: ## run the end-to-end tests on Debian's kernels, emulated; KERNEL="6.1 newest" picks, arm64 is one too; ALL=1 runs all tests

@@ -323,3 +323,21 @@ func TestReuseAsTheLineFallsDue(t *testing.T) {
 		t.Errorf("timeline %d is told twice", s.ended[0].ID)
 	}
 }
+
+// TestChangeThatWasNotTold: one that does not follow from the last means that something is missing.
+func TestChangeThatWasNotTold(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.established(7)
+	s.state(7, events.FinWait1, events.FinWait2, 0)
+	s.take(s.a.Finish(s.now))
+	tl := s.only()
+	equal(t, "states", way(tl), "LISTEN SYN_RECV ESTABLISHED FIN_WAIT1 FIN_WAIT2")
+	equal(t, "complete", tl.Complete, false)
+	gaps := 0
+	for _, e := range tl.Entries {
+		if e.Type == timeline.EntryGap {
+			gaps++
+		}
+	}
+	equal(t, "gaps", gaps, 1)
+}

@@ -36,6 +36,11 @@ func (a *Assembler) stateChange(e *events.Event) {
 	if t.State == events.StateUnknown {
 		t.State = from // what was seen before this were segments
 	}
+	if t.State != from && ownSocket(t.State) && ownSocket(from) {
+		// A change between them was not told: the kernel did not run the program.
+		a.gap(t, now, 0)
+		a.setState(t, now, from, nil)
+	}
 	if !t.track.bound {
 		if e.Tuple().LocalPort != 0 {
 			a.bind(t, e.Tuple())
@@ -66,6 +71,15 @@ func (a *Assembler) stateChange(e *events.Event) {
 	default:
 		a.setState(t, now, to, nil)
 	}
+}
+
+// ownSocket: in this state a connection has a socket, whose every change of state the kernel announces.
+func ownSocket(s events.State) bool {
+	switch s {
+	case events.SynSent, events.Established, events.FinWait1, events.FinWait2, events.Closing, events.CloseWait, events.LastAck:
+		return true
+	}
+	return false
 }
 
 // connecting is a client's begin: the local port may still be 0.
