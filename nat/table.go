@@ -35,8 +35,11 @@ const (
 	// keep is how long, in ns, an entry that ended is remembered: a timeline may be told a minute after its connection was
 	// closed, when TIME_WAIT has ended.
 	keep = uint64(2 * time.Minute)
-	// slack is how much later than its translation a connection may seem to begin, in ns: its SYN is translated before it arrives.
+	// slack is how much earlier than its translation a connection may seem to begin, in ns: the kernel tells of it later.
 	slack = uint64(3 * time.Second)
+	// unanswered is how much later than its translation a connection may seem to begin, in ns: the first SYN is translated,
+	// and may be lost; Linux sends the last 63 s after it (tcp_syn_retries).
+	unanswered = uint64(64 * time.Second)
 	// maxHops bounds how many translations one behind the other are followed.
 	maxHops = 8
 )
@@ -169,7 +172,7 @@ func (t *Table) Lookup(local, remote netip.AddrPort, life Life) (otherLocal, oth
 func (t *Table) translate(name tuple, life Life) (beyond tuple, found, certain bool) {
 	best := map[place]*entry{}
 	for _, e := range t.known[name] {
-		if e.since > life.End+slack || e.until != 0 && e.until < life.Start || life.Seen && e.since+slack < life.Start {
+		if e.since > life.End+slack || e.until != 0 && e.until < life.Start || life.Seen && e.since+unanswered < life.Start {
 			continue
 		}
 		// Of those that had the same addresses and ports one after the other in one place, that which began with it.

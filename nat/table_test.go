@@ -50,8 +50,9 @@ func TestLookup(t *testing.T) {
 			t.add(here, original, reply, sec(98))
 			t.remove(here, original, reply, sec(99))
 		}},
-		{name: "began long before it", fill: func(t *Table) { t.add(here, original, reply, sec(90)) }},
-		{name: "began before both were seen", ok: true, already: true, fill: func(t *Table) { t.add(here, original, reply, sec(90)) }},
+		{name: "began before its SYN came", ok: true, fill: func(t *Table) { t.add(here, original, reply, sec(37)) }},
+		{name: "began long before it", fill: func(t *Table) { t.add(here, original, reply, sec(35)) }},
+		{name: "began before both were seen", ok: true, already: true, fill: func(t *Table) { t.add(here, original, reply, sec(35)) }},
 		{name: "began after it", fill: func(t *Table) { t.add(here, original, reply, sec(120)) }},
 		{name: "of another connection in the end", ok: true, fill: func(t *Table) {
 			t.add(here, original, reply, sec(100))

@@ -342,7 +342,8 @@ func (a *Assembler) bind(t *Timeline, tuple *events.Tuple) {
 	a.byTuple[*tuple] = t
 }
 
-// rename gives t the socket's own name. It had no port when it began, and its SYN was translated before a device had it.
+// rename gives t the socket's own name. Until now it was known by the one that the wire has: a client's, since it had no port when
+// it began, and its SYN was translated before a device had it; a server's, since it had no socket.
 func (a *Assembler) rename(t *Timeline, tuple *events.Tuple) {
 	wire := t.track.tuple
 	t.track.bound = false

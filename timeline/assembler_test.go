@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"tcptrace/events"
+	"tcptrace/gen"
 	"tcptrace/timeline"
 )
 
@@ -340,4 +341,44 @@ func TestChangeThatWasNotTold(t *testing.T) {
 		}
 	}
 	equal(t, "gaps", gaps, 1)
+}
+
+// TestRedirectedToThisHost: the device has another name for the connection than its socket. Both ways it is one.
+func TestRedirectedToThisHost(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.segment(events.KindReceive, events.SYN, x, 0, 64240, mss1460scale7...)
+	s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160, mss1460scale7...)
+	s.segment(events.KindReceive, events.ACK, 0, y+1, 1050)
+	own := gen.BPFTuple{LocalAddr: serverAddr, RemoteAddr: clientAddr, LocalPort: 8080, RemotePort: s.port, Netns: 1}
+	change := func(from, to events.State) {
+		s.sendOf(gen.BPFEvent{Kind: uint8(events.KindState), Sock: 7, OldState: uint8(from), NewState: uint8(to)}, own)
+	}
+	change(events.SynRecv, events.Established)
+	s.segment(events.KindReceive, events.FIN|events.ACK, 0, y+1, 1050)
+	change(events.Established, events.CloseWait)
+	change(events.CloseWait, events.LastAck)
+	s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 1, 509)
+	s.segment(events.KindReceive, events.ACK, 1, y+2, 1050)
+	change(events.LastAck, events.Close)
+	s.wait(sec)
+	tl := s.only()
+	equal(t, "local port", tl.Local.Port(), 8080)
+	equal(t, "states", way(tl), "LISTEN SYN_RECV ESTABLISHED CLOSE_WAIT LAST_ACK CLOSE")
+	equal(t, "complete", tl.Complete, true)
+	equal(t, "teardown", tl.Teardown.Kind, timeline.TeardownThreeSegment)
+
+	// Two are half open from the same remote port: which of them it is nobody knows.
+	s = newStory(t, timeline.Options{})
+	s.segment(events.KindReceive, events.SYN, x, 0, 64240, mss1460scale7...)
+	s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160, mss1460scale7...)
+	other := own
+	other.LocalPort = 81
+	syn := gen.BPFEvent{Kind: uint8(events.KindReceive)}
+	syn.Of.Segment.TcpHeader[12], syn.Of.Segment.TcpHeader[13] = 5<<4, byte(events.SYN)
+	s.sendOf(syn, other)
+	syn.Kind, syn.Of.Segment.TcpHeader[13] = uint8(events.KindTransmit), byte(events.SYN|events.ACK)
+	s.sendOf(syn, other)
+	change(events.SynRecv, events.Established)
+	s.take(s.a.Finish(s.now))
+	equal(t, "timelines", len(s.ended), 3)
 }

@@ -29,6 +29,9 @@ func (a *Assembler) stateChange(e *events.Event) {
 		a.supersede(t)
 		t = nil
 	}
+	if t == nil && from == events.SynRecv {
+		t = a.redirected(e)
+	}
 	if t == nil {
 		t = a.openBefore(e)
 		t.State = from
@@ -80,6 +83,28 @@ func ownSocket(s events.State) bool {
 		return true
 	}
 	return false
+}
+
+// redirected is the half-open connection that this new socket is of, renamed: netfilter gave it another local
+// name than the device knows it by, where tracepoints saw its SYN. Nil where that is not certain: only one may be half open
+// between this host and that remote port.
+func (a *Assembler) redirected(e *events.Event) (found *Timeline) {
+	own := e.Tuple()
+	for t := a.halfOpen.first; t != nil; t = t.track.half.next {
+		wire := &t.track.tuple
+		if t.State != events.SynRecv || t.track.sock != 0 || t.track.hasAlias || wire.Netns != own.Netns ||
+			wire.RemotePort != own.RemotePort || wire.RemoteAddr != own.RemoteAddr {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = t
+	}
+	if found != nil {
+		a.rename(found, own)
+	}
+	return found
 }
 
 // connecting is a client's begin: the local port may still be 0.
