@@ -70,5 +70,9 @@ func (r *Ring) Next() []byte {
 	}
 }
 
+// Written is how far the kernel has written, in bytes since the ring was made; Read is how far Next has come.
+func (r *Ring) Written() uint64 { return atomic.LoadUint64(r.producer) }
+func (r *Ring) Read() uint64    { return r.position }
+
 // Commit gives the space of all records read so far back to the kernel.
 func (r *Ring) Commit() { atomic.StoreUint64(r.consumer, r.position) }

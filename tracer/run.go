@@ -80,6 +80,7 @@ func (t *Tracer) Finish(h Handler) error {
 	return t.drainDuring(t.Sample, h)
 }
 
+// drain hands to h what is in the ring, but nothing that comes meanwhile: there may be no end of it.
 func (t *Tracer) drain(h Handler) error {
 	ring := t.ring.ring
 	defer ring.Commit()
@@ -87,8 +88,10 @@ func (t *Tracer) drain(h Handler) error {
 	if err := t.misses(h, Now()); err != nil {
 		return err
 	}
+	// Whose they were is told by records that are in the ring by now.
+	losses := t.losses()
 	read := 0
-	for {
+	for until := ring.Written(); ring.Read() < until; {
 		mem := ring.Next()
 		if mem == nil {
 			break
@@ -107,8 +110,10 @@ func (t *Tracer) drain(h Handler) error {
 		}
 	}
 	ring.Commit()
-	if err := t.losses(h); err != nil {
-		return err
+	for _, l := range losses {
+		if err := h.Lost(l); err != nil {
+			return err
+		}
 	}
 	now := Now()
 	if err := t.misses(h, now); err != nil {
@@ -129,8 +134,8 @@ func (t *Tracer) misses(h Handler, now uint64) error {
 	return h.Lost(events.Loss{FirstNS: now, Records: records})
 }
 
-// losses tells of what was lost since the last time, by endpoint.
-func (t *Tracer) losses(h Handler) error {
+// losses are what was lost since the last time, by endpoint.
+func (t *Tracer) losses() (all []events.Loss) {
 	total := t.variable(gen.BPFVarLostRecords)
 	if total == t.seenLost {
 		return nil
@@ -149,16 +154,13 @@ func (t *Tracer) losses(h Handler) error {
 			continue
 		}
 		found += l.Records
-		told := events.Loss{Tuple: *(*events.Tuple)(unsafe.Pointer(&key)), FirstNS: l.FirstNs, Sock: l.Sock, Records: l.Records}
-		if err := h.Lost(told); err != nil {
-			return err
-		}
+		all = append(all, events.Loss{Tuple: *(*events.Tuple)(unsafe.Pointer(&key)), FirstNS: l.FirstNs, Sock: l.Sock, Records: l.Records})
 	}
 	// More lost than the map says: it was full itself, or counts are still on their way.
 	if found < news {
-		return h.Lost(events.Loss{FirstNS: Now(), Records: news - found})
+		all = append(all, events.Loss{FirstNS: Now(), Records: news - found})
 	}
-	return nil
+	return all
 }
 
 // variable reads a counter of the programs.
