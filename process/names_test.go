@@ -7,7 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"tcptrace/internal/lab"
 )
 
 // fakeDaemon answers as Docker does, at a unix socket.
@@ -22,16 +23,6 @@ func fakeDaemon(t *testing.T, answer http.HandlerFunc) (socket string) {
 	go func() { _ = s.Serve(l) }()
 	t.Cleanup(func() { _ = s.Close() })
 	return socket
-}
-
-// settled waits until nothing is asked any more.
-func settled(t *testing.T, d *Daemon) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !d.answered(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the questions are not answered")
-		}
-	}
 }
 
 func TestNames(t *testing.T) {
@@ -79,14 +70,14 @@ func TestNames(t *testing.T) {
 		if got := d.Names(c.id); got != (Names{}) {
 			t.Errorf("%s: %+v before it was asked for", c.id, got)
 		}
-		settled(t, d)
+		lab.Eventually(t, "the questions are answered", d.answered)
 		for len(asked) > 0 {
 			<-asked
 		}
 		if got := d.Names(c.id); got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.id, got, c.want)
 		}
-		settled(t, d)
+		lab.Eventually(t, "the questions are answered", d.answered)
 		if again := len(asked) > 0; again != c.again {
 			t.Errorf("%s: asked for again: %v", c.id, again)
 		}
