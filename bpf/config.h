@@ -26,8 +26,10 @@ bool tracing = false;
 
 /* Every segment is an event, not only those that control the connection. */
 const volatile bool all_segments = false;
-/* Wake the reader when this many bytes wait in the ring. */
+/* Wake the reader when this many bytes wait in a ring. */
 const volatile __u32 wakeup_bytes = 1 << 20;
+/* How many rings there are, a power of two, less 1. */
+const volatile __u32 ring_mask = 0;
 
 /* Nanoseconds of a jiffy. */
 const volatile __u32 jiffy_ns;

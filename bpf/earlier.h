@@ -52,10 +52,11 @@ static __always_inline int earlier_time_wait(struct sock_common *skc, const stru
 	/* An orphan in FIN_WAIT2 has nobody who would ask; of a filtered process nobody knows. */
 	if (filter_pid || BPF_CORE_READ(tw, tw_substate) != TCP_TIME_WAIT)
 		return 0;
-	e = begin(KIND_SNAPSHOT, t, family, 0, time_wait_began(BPF_CORE_READ(tw, tw_timer.expires)));
+	e = begin(KIND_SNAPSHOT, t, family, 0, bpf_ktime_get_boot_ns());
 	if (!e)
 		return 0;
 	e->new_state = TCP_TIME_WAIT;
+	e->of.earlier.time_wait_ns = time_wait_began(BPF_CORE_READ(tw, tw_timer.expires));
 	e->of.earlier.snd_nxt = BPF_CORE_READ(skc, skc_tw_snd_nxt);
 	e->of.earlier.rcv_nxt = BPF_CORE_READ(skc, skc_tw_rcv_nxt);
 	submit(e);

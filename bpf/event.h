@@ -185,6 +185,7 @@ enum earlier_note {
 struct earlier {
 	struct counters counters;
 	__u64 bytes_acked; /* RFC 4898 ThruOctetsAcked; a client's SYN counts too, and a FIN */
+	__u64 time_wait_ns; /* in TIME_WAIT: when that began, CLOCK_BOOTTIME; 0 unknown */
 	/* Sequence numbers. Of a request sock, the initial ones plus 1, snd_una 0. */
 	__u32 snd_nxt;
 	__u32 snd_una;
@@ -196,7 +197,7 @@ struct earlier {
 };
 
 struct event {
-	/* CLOCK_BOOTTIME, nanoseconds. SNAPSHOT in TIME_WAIT: when that began, 0 unknown. */
+	/* CLOCK_BOOTTIME, nanoseconds. */
 	__u64 time_ns;
 	/* Address of the struct sock, 0 where no full socket is known. It names a
 	 * socket only while that lives. */

@@ -103,12 +103,25 @@ struct flow {
 	struct arrival arrival;
 };
 
-/* Records for the reader. Full: the record is counted in lost. */
-struct {
+/*
+ * Records for the reader, who reads all rings as one, by the records' times. Each processor writes to one of
+ * them: to take a place in a ring that another one wrote to last costs more than the record. Full:
+ * the record is counted in lost.
+ */
+struct ring {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 16 << 20);
-	__type(value, struct event); /* for bpf2go */
-} ring SEC(".maps");
+};
+
+/* Has the compiler describe the record, for bpf2go. */
+const struct event *const volatile described = NULL;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct ring);
+} rings SEC(".maps");
 
 /*
  * Inserted by the first control segment, either way, by the first process that uses
@@ -137,7 +150,7 @@ struct {
 } owners SEC(".maps");
 
 /*
- * Inserted when the ring is full, read and deleted by the reader. When this is
+ * Inserted when a ring is full, read and deleted by the reader. When this is
  * full too, the oldest goes, and the reader finds that the sum falls short of
  * lost_records.
  */
@@ -213,7 +226,7 @@ struct {
 } cgroups SEC(".maps");
 
 /* Running totals, never reset; the reader looks at them in place. */
-__u64 lost_records = 0;	   /* found the ring full */
+__u64 lost_records = 0;	   /* found their ring full */
 __u64 unfollowed_processes = 0; /* found the map pids full */
 __u64 unreadable_segments = 0; /* TCP whose header was not in the skb's linear part */
 

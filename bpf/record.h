@@ -25,11 +25,20 @@ static __always_inline void count_loss(const struct tuple *t, __u64 sock, __u64 
 	}
 }
 
+/* This processor's ring. */
+static __always_inline void *this_ring(void)
+{
+	__u32 i = bpf_get_smp_processor_id() & ring_mask;
+
+	return bpf_map_lookup_elem(&rings, &i);
+}
+
 /* A zeroed record of this kind, or NULL and the loss is counted. */
 static __always_inline struct event *begin(__u8 kind, const struct tuple *t, __u8 family,
 					   __u64 sock, __u64 now)
 {
-	struct event *e = bpf_ringbuf_reserve(&ring, sizeof(*e), 0);
+	void *ring = this_ring();
+	struct event *e = ring ? bpf_ringbuf_reserve(ring, sizeof(*e), 0) : NULL;
 
 	if (!e) {
 		count_loss(t, sock, now);
@@ -52,8 +61,12 @@ static __always_inline void submit(struct event *e)
 {
 	__u64 flags = BPF_RB_NO_WAKEUP;
 
-	if (!(e->time_ns >> 4 & 15) && bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) >= wakeup_bytes)
-		flags = BPF_RB_FORCE_WAKEUP;
+	if (!(e->time_ns >> 4 & 15)) {
+		void *ring = this_ring();
+
+		if (ring && bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) >= wakeup_bytes)
+			flags = BPF_RB_FORCE_WAKEUP;
+	}
 	bpf_ringbuf_submit(e, flags);
 }
 

@@ -1,5 +1,5 @@
 // Package events is the vocabulary of tcptrace: what the kernel programs put in
-// the ring, seen in place, and the ring itself. It loads nothing and does no
+// a ring, seen in place, and the rings themselves. It loads nothing and does no
 // I/O: recorded events replay through the same code.
 package events
 
@@ -15,8 +15,8 @@ import (
 // Size of a record in bytes. A ring record of any other size is not ours.
 const Size = int(unsafe.Sizeof(gen.BPFEvent{}))
 
-// Event is one record of the ring (bpf/event.h, struct event), read where it
-// lies. It is valid only until the ring's consumer position is committed.
+// Event is one record of a ring (bpf/event.h, struct event), read where it
+// lies. It is valid only until the next one is read.
 type Event struct{ r gen.BPFEvent }
 
 // View is the event that lies in mem, without a copy. It is nil where mem is not
@@ -242,6 +242,8 @@ func (c CloseCall) String() string {
 type Earlier struct {
 	// BytesAcked are those of this side; a client's SYN counts too, and a FIN.
 	BytesAcked uint64
+	// TimeWait is when TIME_WAIT began, where that is the state: nanoseconds of CLOCK_BOOTTIME, 0 unknown.
+	TimeWait uint64
 	// SndNxt, SndUna and RcvNxt are sequence numbers, RFC 9293, section 3.3.1. A request sock's
 	// are the initial ones plus 1, SndUna 0.
 	SndNxt, SndUna, RcvNxt uint32
@@ -374,6 +376,7 @@ func (e *Event) Earlier() Earlier {
 	w := (*gen.BPFEarlier)(unsafe.Pointer(&e.r.Of))
 	return Earlier{
 		BytesAcked: w.BytesAcked,
+		TimeWait:   w.TimeWaitNs,
 		SndNxt:     w.SndNxt,
 		SndUna:     w.SndUna,
 		RcvNxt:     w.RcvNxt,

@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// Ring reads a BPF ring buffer where the kernel writes it: its records are not
+// Ring reads one BPF ring buffer where the kernel writes it: its records are not
 // copied. It is for one goroutine. It is shaped like the RawReader that
 // cilium/ebpf has merged but not released, so that this can make way for that.
 //
@@ -16,7 +16,8 @@ type Ring struct {
 	consumer, producer *uint64
 	data               []byte // size bytes, and the same again
 	mask               uint64
-	position           uint64 // read up to here; *consumer follows at Commit
+	position           uint64 // read up to here
+	done               uint64 // up to here records are no longer used; *consumer follows at Commit
 	end                uint64 // *producer, when it was last looked at
 }
 
@@ -38,14 +39,16 @@ func NewRing(consumer, producer *uint64, data []byte) *Ring {
 		data:     data,
 		mask:     uint64(len(data)/2 - 1),
 		position: begin,
+		done:     begin,
 		end:      begin,
 	}
 }
 
 // Next is the next record, in the ring's own memory, or nil where there is none
-// yet. It stays valid until Commit.
+// yet. It stays valid until the next call.
 func (r *Ring) Next() []byte {
 	for {
+		r.done = r.position
 		// Were it looked at for each record, its memory would go to and fro between the processors.
 		if r.position == r.end {
 			if r.end = atomic.LoadUint64(r.producer); r.position == r.end {
@@ -70,9 +73,8 @@ func (r *Ring) Next() []byte {
 	}
 }
 
-// Written is how far the kernel has written, in bytes since the ring was made; Read is how far Next has come.
-func (r *Ring) Written() uint64 { return atomic.LoadUint64(r.producer) }
-func (r *Ring) Read() uint64    { return r.position }
+// Busy reports, where Next was nil, whether a record is still being written.
+func (r *Ring) Busy() bool { return r.position != r.end }
 
-// Commit gives the space of all records read so far back to the kernel.
-func (r *Ring) Commit() { atomic.StoreUint64(r.consumer, r.position) }
+// Commit gives the space of all records that are no longer valid back to the kernel.
+func (r *Ring) Commit() { atomic.StoreUint64(r.consumer, r.done) }

@@ -62,6 +62,7 @@ type BPFEarlier struct {
 	_          structs.HostLayout
 	Counters   BPFCounters
 	BytesAcked uint64
+	TimeWaitNs uint64
 	SndNxt     uint32
 	SndUna     uint32
 	RcvNxt     uint32
@@ -209,7 +210,7 @@ const (
 	BPFMapLost                 = "lost"
 	BPFMapOwners               = "owners"
 	BPFMapPids                 = "pids"
-	BPFMapRing                 = "ring"
+	BPFMapRings                = "rings"
 	BPFMapUids                 = "uids"
 	BPFProgOnInetCskAccept2    = "on_inet_csk_accept_2"
 	BPFProgOnInetCskAccept4    = "on_inet_csk_accept_4"
@@ -244,6 +245,7 @@ const (
 	BPFVarBtfOwnerSource       = "btf_owner_source"
 	BPFVarBtfRetransmitKind    = "btf_retransmit_kind"
 	BPFVarBtfToldIcmp          = "btf_told_icmp"
+	BPFVarDescribed            = "described"
 	BPFVarFilterAddress        = "filter_address"
 	BPFVarFilterCgroups        = "filter_cgroups"
 	BPFVarFilterComms          = "filter_comms"
@@ -265,6 +267,7 @@ const (
 	BPFVarPidNamespace         = "pid_namespace"
 	BPFVarPorts                = "ports"
 	BPFVarRemotePorts          = "remote_ports"
+	BPFVarRingMask             = "ring_mask"
 	BPFVarSocketOperations     = "socket_operations"
 	BPFVarTracing              = "tracing"
 	BPFVarUnfollowedProcesses  = "unfollowed_processes"
@@ -353,7 +356,7 @@ type BPFMapSpecs struct {
 	Lost      *ebpf.MapSpec `ebpf:"lost"`
 	Owners    *ebpf.MapSpec `ebpf:"owners"`
 	Pids      *ebpf.MapSpec `ebpf:"pids"`
-	Ring      *ebpf.MapSpec `ebpf:"ring"`
+	Rings     *ebpf.MapSpec `ebpf:"rings"`
 	Uids      *ebpf.MapSpec `ebpf:"uids"`
 }
 
@@ -370,6 +373,7 @@ type BPFVariableSpecs struct {
 	BtfOwnerSource      *ebpf.VariableSpec `ebpf:"btf_owner_source"`
 	BtfRetransmitKind   *ebpf.VariableSpec `ebpf:"btf_retransmit_kind"`
 	BtfToldIcmp         *ebpf.VariableSpec `ebpf:"btf_told_icmp"`
+	Described           *ebpf.VariableSpec `ebpf:"described"`
 	FilterAddress       *ebpf.VariableSpec `ebpf:"filter_address"`
 	FilterCgroups       *ebpf.VariableSpec `ebpf:"filter_cgroups"`
 	FilterComms         *ebpf.VariableSpec `ebpf:"filter_comms"`
@@ -391,6 +395,7 @@ type BPFVariableSpecs struct {
 	PidNamespace        *ebpf.VariableSpec `ebpf:"pid_namespace"`
 	Ports               *ebpf.VariableSpec `ebpf:"ports"`
 	RemotePorts         *ebpf.VariableSpec `ebpf:"remote_ports"`
+	RingMask            *ebpf.VariableSpec `ebpf:"ring_mask"`
 	SocketOperations    *ebpf.VariableSpec `ebpf:"socket_operations"`
 	Tracing             *ebpf.VariableSpec `ebpf:"tracing"`
 	UnfollowedProcesses *ebpf.VariableSpec `ebpf:"unfollowed_processes"`
@@ -427,7 +432,7 @@ type BPFMaps struct {
 	Lost      *ebpf.Map `ebpf:"lost"`
 	Owners    *ebpf.Map `ebpf:"owners"`
 	Pids      *ebpf.Map `ebpf:"pids"`
-	Ring      *ebpf.Map `ebpf:"ring"`
+	Rings     *ebpf.Map `ebpf:"rings"`
 	Uids      *ebpf.Map `ebpf:"uids"`
 }
 
@@ -441,7 +446,7 @@ func (m *BPFMaps) Close() error {
 		m.Lost,
 		m.Owners,
 		m.Pids,
-		m.Ring,
+		m.Rings,
 		m.Uids,
 	)
 }
@@ -459,6 +464,7 @@ type BPFVariables struct {
 	BtfOwnerSource      *ebpf.Variable `ebpf:"btf_owner_source"`
 	BtfRetransmitKind   *ebpf.Variable `ebpf:"btf_retransmit_kind"`
 	BtfToldIcmp         *ebpf.Variable `ebpf:"btf_told_icmp"`
+	Described           *ebpf.Variable `ebpf:"described"`
 	FilterAddress       *ebpf.Variable `ebpf:"filter_address"`
 	FilterCgroups       *ebpf.Variable `ebpf:"filter_cgroups"`
 	FilterComms         *ebpf.Variable `ebpf:"filter_comms"`
@@ -480,6 +486,7 @@ type BPFVariables struct {
 	PidNamespace        *ebpf.Variable `ebpf:"pid_namespace"`
 	Ports               *ebpf.Variable `ebpf:"ports"`
 	RemotePorts         *ebpf.Variable `ebpf:"remote_ports"`
+	RingMask            *ebpf.Variable `ebpf:"ring_mask"`
 	SocketOperations    *ebpf.Variable `ebpf:"socket_operations"`
 	Tracing             *ebpf.Variable `ebpf:"tracing"`
 	UnfollowedProcesses *ebpf.Variable `ebpf:"unfollowed_processes"`

@@ -24,7 +24,7 @@ const (
 	CopyingMapLost                     = "lost"
 	CopyingMapOwners                   = "owners"
 	CopyingMapPids                     = "pids"
-	CopyingMapRing                     = "ring"
+	CopyingMapRings                    = "rings"
 	CopyingMapUids                     = "uids"
 	CopyingProgCopyingTaskFile         = "copying_task_file"
 	CopyingProgCopyingTcp              = "copying_tcp"
@@ -55,6 +55,7 @@ const (
 	CopyingVarBtfOwnerSource           = "btf_owner_source"
 	CopyingVarBtfRetransmitKind        = "btf_retransmit_kind"
 	CopyingVarBtfToldIcmp              = "btf_told_icmp"
+	CopyingVarDescribed                = "described"
 	CopyingVarFilterAddress            = "filter_address"
 	CopyingVarFilterCgroups            = "filter_cgroups"
 	CopyingVarFilterComms              = "filter_comms"
@@ -76,6 +77,7 @@ const (
 	CopyingVarPidNamespace             = "pid_namespace"
 	CopyingVarPorts                    = "ports"
 	CopyingVarRemotePorts              = "remote_ports"
+	CopyingVarRingMask                 = "ring_mask"
 	CopyingVarSocketOperations         = "socket_operations"
 	CopyingVarTracing                  = "tracing"
 	CopyingVarUnfollowedProcesses      = "unfollowed_processes"
@@ -160,7 +162,7 @@ type CopyingMapSpecs struct {
 	Lost      *ebpf.MapSpec `ebpf:"lost"`
 	Owners    *ebpf.MapSpec `ebpf:"owners"`
 	Pids      *ebpf.MapSpec `ebpf:"pids"`
-	Ring      *ebpf.MapSpec `ebpf:"ring"`
+	Rings     *ebpf.MapSpec `ebpf:"rings"`
 	Uids      *ebpf.MapSpec `ebpf:"uids"`
 }
 
@@ -177,6 +179,7 @@ type CopyingVariableSpecs struct {
 	BtfOwnerSource      *ebpf.VariableSpec `ebpf:"btf_owner_source"`
 	BtfRetransmitKind   *ebpf.VariableSpec `ebpf:"btf_retransmit_kind"`
 	BtfToldIcmp         *ebpf.VariableSpec `ebpf:"btf_told_icmp"`
+	Described           *ebpf.VariableSpec `ebpf:"described"`
 	FilterAddress       *ebpf.VariableSpec `ebpf:"filter_address"`
 	FilterCgroups       *ebpf.VariableSpec `ebpf:"filter_cgroups"`
 	FilterComms         *ebpf.VariableSpec `ebpf:"filter_comms"`
@@ -198,6 +201,7 @@ type CopyingVariableSpecs struct {
 	PidNamespace        *ebpf.VariableSpec `ebpf:"pid_namespace"`
 	Ports               *ebpf.VariableSpec `ebpf:"ports"`
 	RemotePorts         *ebpf.VariableSpec `ebpf:"remote_ports"`
+	RingMask            *ebpf.VariableSpec `ebpf:"ring_mask"`
 	SocketOperations    *ebpf.VariableSpec `ebpf:"socket_operations"`
 	Tracing             *ebpf.VariableSpec `ebpf:"tracing"`
 	UnfollowedProcesses *ebpf.VariableSpec `ebpf:"unfollowed_processes"`
@@ -234,7 +238,7 @@ type CopyingMaps struct {
 	Lost      *ebpf.Map `ebpf:"lost"`
 	Owners    *ebpf.Map `ebpf:"owners"`
 	Pids      *ebpf.Map `ebpf:"pids"`
-	Ring      *ebpf.Map `ebpf:"ring"`
+	Rings     *ebpf.Map `ebpf:"rings"`
 	Uids      *ebpf.Map `ebpf:"uids"`
 }
 
@@ -248,7 +252,7 @@ func (m *CopyingMaps) Close() error {
 		m.Lost,
 		m.Owners,
 		m.Pids,
-		m.Ring,
+		m.Rings,
 		m.Uids,
 	)
 }
@@ -266,6 +270,7 @@ type CopyingVariables struct {
 	BtfOwnerSource      *ebpf.Variable `ebpf:"btf_owner_source"`
 	BtfRetransmitKind   *ebpf.Variable `ebpf:"btf_retransmit_kind"`
 	BtfToldIcmp         *ebpf.Variable `ebpf:"btf_told_icmp"`
+	Described           *ebpf.Variable `ebpf:"described"`
 	FilterAddress       *ebpf.Variable `ebpf:"filter_address"`
 	FilterCgroups       *ebpf.Variable `ebpf:"filter_cgroups"`
 	FilterComms         *ebpf.Variable `ebpf:"filter_comms"`
@@ -287,6 +292,7 @@ type CopyingVariables struct {
 	PidNamespace        *ebpf.Variable `ebpf:"pid_namespace"`
 	Ports               *ebpf.Variable `ebpf:"ports"`
 	RemotePorts         *ebpf.Variable `ebpf:"remote_ports"`
+	RingMask            *ebpf.Variable `ebpf:"ring_mask"`
 	SocketOperations    *ebpf.Variable `ebpf:"socket_operations"`
 	Tracing             *ebpf.Variable `ebpf:"tracing"`
 	UnfollowedProcesses *ebpf.Variable `ebpf:"unfollowed_processes"`

@@ -45,7 +45,7 @@ type Stats struct {
 	Forgotten uint64 // TIME_WAITs not watched to their end because there were too many
 }
 
-// Assembler is the state machine: Add events in the order of the ring, Advance
+// Assembler is the state machine: Add events in the order of the rings, Advance
 // when none come, Finish at the end. It is for one goroutine. Each call returns
 // what there is to tell; the slice and what it points to are valid until the next call.
 type Assembler struct {

@@ -102,7 +102,7 @@ func (a *Assembler) waitedBefore(e *events.Event) {
 	}
 	was := e.Earlier()
 	a.nextID++
-	w := &timeWait{id: a.nextID, tuple: tuple, start: e.Time(), begun: e.Time(), untold: true}
+	w := &timeWait{id: a.nextID, tuple: tuple, start: was.TimeWait, begun: was.TimeWait, untold: true}
 	if w.begun == 0 {
 		w.start = a.now
 	}

@@ -201,7 +201,7 @@ func TestEarlierRequestAnswered(t *testing.T) {
 // TestEarlierTimeWait: it has a line only if something happens to it, and its owner is who takes its place.
 func TestEarlierTimeWait(t *testing.T) {
 	s := newStory(t, timeline.Options{Linger: sec})
-	s.held(0, 0, events.TimeWait, none, gen.BPFEarlier{SndNxt: 5, RcvNxt: 6})
+	s.held(0, 0, events.TimeWait, none, gen.BPFEarlier{SndNxt: 5, RcvNxt: 6, TimeWaitNs: s.now})
 	s.wait(10 * sec)
 	s.established(9)
 	s.take(s.a.Finish(s.now))
@@ -210,7 +210,7 @@ func TestEarlierTimeWait(t *testing.T) {
 	equal(t, "on ports that had been in TIME_WAIT", s.ended[1].Handshake.ReusedNS.Known, true)
 
 	s = newStory(t, timeline.Options{Linger: sec})
-	s.held(0, 0, events.TimeWait, none, gen.BPFEarlier{SndNxt: 5, RcvNxt: 6})
+	s.held(0, 0, events.TimeWait, none, gen.BPFEarlier{SndNxt: 5, RcvNxt: 6, TimeWaitNs: s.now})
 	s.wait(61 * sec)
 	s.take(s.a.Finish(s.now))
 	equal(t, "timelines", len(s.ended), 0)

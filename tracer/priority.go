@@ -4,21 +4,22 @@ import (
 	"runtime"
 	"sync/atomic"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
 // A tracer that takes processor time from what it traces changes what it shows. So the
-// thread that reads is the last to get a processor while the ring has room, and an ordinary one
-// from when the ring is a wakeupShare full until it is empty: with a fixed low priority a host
+// thread that reads is the last to get a processor while the rings have room, and an ordinary one
+// from when one is a wakeupShare full until they are empty: with a fixed low priority a host
 // that is never idle would lose events.
 const (
 	yieldingNice = 19
 	ordinaryNice = 0
-	// wakeupShare of the ring's size is filled when the programs wake the reader, and its guard.
+	// wakeupShare of a ring's size is filled when the programs wake the reader, and its guard.
 	wakeupShare = 4
 )
 
-// guard raises the reader's priority when the ring fills. It is a thread of its own, at ordinary
+// guard raises the reader's priority when a ring fills. It is a thread of its own, at ordinary
 // priority: one that waits for a processor cannot raise itself.
 type guard struct {
 	reader int // thread id
@@ -27,10 +28,10 @@ type guard struct {
 	done   chan struct{}
 }
 
-// startGuard binds the calling goroutine to its thread, which is to read the ring, and makes it
+// startGuard binds the calling goroutine to its thread, which is to read the rings, and makes it
 // yield to others. Where this process may not raise a priority, none is lowered. End it with stop.
-func startGuard(ring int) (*guard, error) {
-	p, err := newPoller(ring)
+func startGuard(rings []*ebpf.Map) (*guard, error) {
+	p, err := newPoller(rings)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +66,7 @@ func mayRaise() bool {
 
 func (g *guard) set(nice int) { _ = unix.Setpriority(unix.PRIO_PROCESS, g.reader, nice) }
 
-// watch waits for the ring to fill until the poller is woken by stop.
+// watch waits for a ring to fill until the poller is woken by stop.
 func (g *guard) watch() {
 	for {
 		stopped, err := g.poller.wait(forever)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"runtime"
 	"time"
 	"unsafe"
 
@@ -19,10 +17,10 @@ import (
 type Handler interface {
 	// Event: e is valid until the method returns.
 	Event(e *events.Event) error
-	// Lost: these records found the ring full.
+	// Lost: these records found their ring full.
 	Lost(l events.Loss) error
-	// Quiet: all that was there has been read. now is CLOCK_BOOTTIME.
-	Quiet(now uint64) error
+	// Quiet: all that happened until then has been read. It is CLOCK_BOOTTIME.
+	Quiet(until uint64) error
 }
 
 const (
@@ -34,8 +32,8 @@ const (
 
 // Stats are running totals.
 type Stats struct {
-	Events uint64 // read from the ring
-	Lost   uint64 // found the ring full
+	Events uint64 // read from the rings
+	Lost   uint64 // found their ring full
 	// Unreadable segments had their TCP header outside the linear part of their skb.
 	Unreadable uint64
 	// Undecodable records were not of the size and kind that is known.
@@ -51,7 +49,7 @@ type Stats struct {
 func (t *Tracer) Run(ctx context.Context, h Handler) (err error) {
 	stop := context.AfterFunc(ctx, t.reader.wake)
 	defer stop()
-	guard, err := startGuard(t.collection.Maps[gen.BPFMapRing].FD())
+	guard, err := startGuard(t.rings.maps)
 	if err != nil {
 		return err
 	}
@@ -61,7 +59,7 @@ func (t *Tracer) Run(ctx context.Context, h Handler) (err error) {
 		if _, err := t.reader.wait(t.poll); err != nil {
 			return err
 		}
-		if err := t.drain(h); err != nil {
+		if err := t.drain(h, t.margin()); err != nil {
 			return err
 		}
 		guard.emptied()
@@ -74,69 +72,93 @@ func (t *Tracer) Finish(h Handler) error {
 	if err := t.Detach(); err != nil {
 		return fmt.Errorf("detach: %w", err)
 	}
-	if err := t.drain(h); err != nil {
+	if err := t.drain(h, 0); err != nil {
 		return err
 	}
-	return t.drainDuring(t.Sample, h)
+	if err := t.drainDuring(t.Sample, h); err != nil {
+		return err
+	}
+	return t.drain(h, 0)
 }
 
-// drain hands to h what is in the ring, but nothing that comes meanwhile: there may be no end of it.
-func (t *Tracer) drain(h Handler) error {
-	ring := t.ring.ring
-	defer ring.Commit()
-	// Before what is due by the events' time is written: it may lack what was missed.
-	if err := t.misses(h, Now()); err != nil {
+// inTime is how long a program may take from when it looks at the clock until its record has a place in its ring.
+const inTime = 2 * time.Millisecond
+
+// margin is for drain while the programs run: of several rings, one may yet get what is earlier than
+// what is in another.
+func (t *Tracer) margin() time.Duration {
+	if len(t.rings.maps) == 1 {
+		return 0
+	}
+	return inTime
+}
+
+// drain hands to h what happened up to that long ago, but nothing that comes meanwhile: there may be no
+// end of it.
+func (t *Tracer) drain(h Handler, ago time.Duration) error {
+	if len(t.losses) == 0 {
+		t.losses, t.lossesAt = t.lossesSince(), Now()
+	}
+	until := Now() - uint64(ago)
+	// Before what is due by then is written: it may lack what was missed.
+	if err := t.misses(h); err != nil {
 		return err
 	}
-	// Whose they were is told by records that are in the ring by now.
-	losses := t.losses()
-	read := 0
-	for until := ring.Written(); ring.Read() < until; {
-		mem := ring.Next()
+	if err := t.read(h, until); err != nil {
+		return err
+	}
+	// Whose they were is told by records that were in a ring by then.
+	if t.lossesAt <= until {
+		for _, l := range t.losses {
+			if err := h.Lost(l); err != nil {
+				return err
+			}
+		}
+		t.losses = nil
+	}
+	return h.Quiet(until)
+}
+
+// read hands the records up to until to h.
+func (t *Tracer) read(h Handler, until uint64) error {
+	rings := t.rings
+	defer rings.Commit()
+	rings.Begin(until)
+	for read := 0; ; {
+		mem := rings.Next()
 		if mem == nil {
-			break
+			return nil
+		}
+		if read += len(mem); read >= commitBytes {
+			rings.Commit()
+			read = 0
 		}
 		if e := events.View(mem); e == nil {
-			t.ring.undecodable++
+			rings.undecodable++
 		} else {
-			t.ring.events++
+			rings.events++
 			if err := h.Event(e); err != nil {
 				return err
 			}
 		}
-		if read += len(mem); read >= commitBytes {
-			ring.Commit()
-			read = 0
-		}
 	}
-	ring.Commit()
-	for _, l := range losses {
-		if err := h.Lost(l); err != nil {
-			return err
-		}
-	}
-	now := Now()
-	if err := t.misses(h, now); err != nil {
-		return err
-	}
-	return h.Quiet(now)
 }
 
 // misses tells of runs that the kernel left out: an interrupt found the same program running on its
 // CPU. Nobody knows what they would have told.
-func (t *Tracer) misses(h Handler, now uint64) error {
+func (t *Tracer) misses(h Handler) error {
 	missed := t.missed()
 	if missed == t.seenMissed {
 		return nil
 	}
 	records := missed - t.seenMissed
 	t.seenMissed = missed
-	return h.Lost(events.Loss{FirstNS: now, Records: records})
+	return h.Lost(events.Loss{FirstNS: Now(), Records: records})
 }
 
-// losses are what was lost since the last time, by endpoint.
-func (t *Tracer) losses() (all []events.Loss) {
-	total := t.variable(gen.BPFVarLostRecords)
+// lossesSince are what was lost since the last time, by endpoint.
+func (t *Tracer) lossesSince() (all []events.Loss) {
+	total := t.lost()
 	if total == t.seenLost {
 		return nil
 	}
@@ -163,6 +185,8 @@ func (t *Tracer) losses() (all []events.Loss) {
 	return all
 }
 
+func (t *Tracer) lost() uint64 { return t.variable(gen.BPFVarLostRecords) }
+
 // variable reads a counter of the programs.
 func (t *Tracer) variable(name string) uint64 {
 	var v uint64
@@ -175,9 +199,9 @@ func (t *Tracer) variable(name string) uint64 {
 // Stats are the totals so far.
 func (t *Tracer) Stats() Stats {
 	s := Stats{
-		Events:      t.ring.events,
-		Undecodable: t.ring.undecodable,
-		Lost:        t.variable(gen.BPFVarLostRecords),
+		Events:      t.rings.events,
+		Undecodable: t.rings.undecodable,
+		Lost:        t.lost(),
 		Unreadable:  t.variable(gen.BPFVarUnreadableSegments),
 		Unfollowed:  t.variable(gen.BPFVarUnfollowedProcesses),
 	}
@@ -217,88 +241,4 @@ func Now() uint64 {
 		return 0 // no Linux that has BPF ring buffers lacks this clock
 	}
 	return uint64(ts.Nano())
-}
-
-// ringMapping is the ring's memory and its reader.
-type ringMapping struct {
-	ring                *events.Ring
-	consumer, rest      []byte
-	events, undecodable uint64
-}
-
-func mapRing(fd, size int) (*ringMapping, error) {
-	page := os.Getpagesize()
-	consumer, err := unix.Mmap(fd, 0, page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return nil, fmt.Errorf("map the ring's consumer page: %w", err)
-	}
-	rest, err := unix.Mmap(fd, int64(page), page+2*size, unix.PROT_READ, unix.MAP_SHARED)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("map the ring: %w", err), unix.Munmap(consumer))
-	}
-	return &ringMapping{
-		ring: events.NewRing((*uint64)(unsafe.Pointer(&consumer[0])),
-			(*uint64)(unsafe.Pointer(&rest[0])), rest[page:]),
-		consumer: consumer,
-		rest:     rest,
-	}, nil
-}
-
-func (m *ringMapping) Close() error {
-	m.ring = nil
-	return errors.Join(unix.Munmap(m.consumer), unix.Munmap(m.rest))
-}
-
-// poller waits for the ring, or for wake.
-type poller struct {
-	epoll, event int
-}
-
-// newPoller waits edge-triggered: a ring with data is always readable, but only a wakeup of the
-// kernel programs is news, and they wake rarely.
-func newPoller(ring int) (*poller, error) {
-	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("create epoll: %w", err)
-	}
-	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("create eventfd: %w", err), unix.Close(epoll))
-	}
-	p := &poller{epoll, event}
-	for _, fd := range []int{ring, event} {
-		err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd,
-			&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(fd)})
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("watch the ring: %w", err), p.Close())
-		}
-	}
-	return p, nil
-}
-
-// forever is for wait.
-const forever = -time.Millisecond
-
-// wait returns when the ring filled, when d is over (forever: never), or woken by wake.
-func (p *poller) wait(d time.Duration) (woken bool, err error) {
-	var ready [2]unix.EpollEvent
-	n, err := unix.EpollWait(p.epoll, ready[:], int(d.Milliseconds()))
-	if err != nil && !errors.Is(err, unix.EINTR) {
-		return false, fmt.Errorf("wait for the ring: %w", err)
-	}
-	for _, r := range ready[:max(n, 0)] {
-		woken = woken || int(r.Fd) == p.event
-	}
-	return woken, nil
-}
-
-// wake ends a wait, now or the next. It may be called from any goroutine.
-func (p *poller) wake() {
-	one := [8]byte{1}
-	_, _ = unix.Write(p.event, one[:])
-	runtime.KeepAlive(p)
-}
-
-func (p *poller) Close() error {
-	return errors.Join(unix.Close(p.epoll), unix.Close(p.event))
 }

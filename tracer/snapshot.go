@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
@@ -40,13 +41,14 @@ func (t *Tracer) drainDuring(walk func() error, h Handler) error {
 	for {
 		select {
 		case err := <-done:
-			return errors.Join(err, t.drain(h))
+			time.Sleep(t.margin())
+			return errors.Join(err, t.drain(h, t.margin()))
 		default:
 		}
 		if _, err := t.reader.wait(pollInterval); err != nil {
 			return errors.Join(err, <-done)
 		}
-		if err := t.drain(h); err != nil {
+		if err := t.drain(h, t.margin()); err != nil {
 			return errors.Join(err, <-done)
 		}
 	}

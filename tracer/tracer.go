@@ -17,6 +17,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"tcptrace/events"
 	"tcptrace/gen"
 )
 
@@ -39,7 +40,7 @@ type Options struct {
 	Filter Filter
 	// AllSegments: data segments are events too, not only those that control the connection.
 	AllSegments bool
-	// RingSize in bytes, a power of two and a multiple of the page size.
+	// RingSize in bytes, of all rings together; a power of two and a multiple of the page size.
 	RingSize int
 	// Attach is the one kind of hook to use where there is a choice (Fentry, Kprobe or
 	// Tracepoint), "" the best that attaches.
@@ -61,8 +62,10 @@ type Tracer struct {
 	walks       map[string]*link.Iter // by symbol
 	copiesFiles bool                  // the files' walk knows no socket by itself
 	netns       []uint32              // those that are wanted; none means all
-	ring        *ringMapping
+	rings       *rings
 	seenLost    uint64
+	losses      []events.Loss // to be told
+	lossesAt    uint64        // when they were collected
 	seenMissed  uint64
 	// kprobes are those of links whose missed runs their links count; detachedMissed is what they were
 	// when they ended.
@@ -77,7 +80,7 @@ type Tracer struct {
 }
 
 // Open loads the programs, attaches them and begins to trace: from its return on, what
-// happens is in the ring. The error is one of those above, or an *AttachError, where it has such a cause.
+// happens is in the rings. The error is one of those above, or an *AttachError, where it has such a cause.
 func Open(opts Options) (*Tracer, error) {
 	t, err := prepare(opts, opts.Filter.table(false))
 	if err != nil {
@@ -86,7 +89,7 @@ func Open(opts Options) (*Tracer, error) {
 	if err := possible(t.facts, opts.Attach); err != nil {
 		return nil, errors.Join(cause(err, t.memlock), t.Close())
 	}
-	if err := t.begin(opts.RingSize); err != nil {
+	if err := t.begin(); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
@@ -135,6 +138,12 @@ func prepareSpec(spec *ebpf.CollectionSpec, kernel *btf.Spec, opts Options, tabl
 		return nil, fmt.Errorf("create maps: %w", cause(err, t.memlock))
 	}
 	spec.Programs = programs
+	if t.rings, err = makeRings(spec.Maps[gen.BPFMapRings], t.collection.Maps[gen.BPFMapRings]); err != nil {
+		return nil, errors.Join(cause(err, t.memlock), t.Close())
+	}
+	if t.reader, err = newPoller(t.rings.maps); err != nil {
+		return nil, errors.Join(err, t.Close())
+	}
 	if err := opts.Filter.fillMaps(t.collection.Maps); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
@@ -162,13 +171,15 @@ func (o *Options) setConstants(spec *ebpf.CollectionSpec, kernel *btf.Spec) erro
 		{gen.BPFVarIgnoredDrops, ignoredDrops(kernel)},
 		{gen.BPFVarJiffyNs, jiffy()},
 		{gen.BPFVarAllSegments, o.AllSegments},
-		{gen.BPFVarWakeupBytes, uint32(o.RingSize / wakeupShare)},
+		{gen.BPFVarWakeupBytes, uint32(o.RingSize / o.rings() / wakeupShare)},
+		{gen.BPFVarRingMask, uint32(o.rings() - 1)},
 	} {
 		if err := spec.Variables[v.name].Set(v.value); err != nil {
 			return fmt.Errorf("set %s: %w", v.name, err)
 		}
 	}
-	spec.Maps[gen.BPFMapRing].MaxEntries = uint32(o.RingSize)
+	spec.Maps[gen.BPFMapRings].MaxEntries = uint32(o.rings())
+	spec.Maps[gen.BPFMapRings].InnerMap.MaxEntries = uint32(o.RingSize / o.rings())
 	spec.Maps[gen.BPFMapFlows].MaxEntries = uint32(o.Flows)
 	spec.Maps[gen.BPFMapOwners].MaxEntries = uint32(o.Flows)
 	return nil
@@ -183,16 +194,9 @@ func jiffy() uint32 {
 	return uint32(tick.Nsec)
 }
 
-// begin maps the ring and lets all programs begin at once: what was told by some of the hooks
+// begin lets all programs begin at once: what was told by some of the hooks
 // alone would seem whole.
-func (t *Tracer) begin(ringSize int) error {
-	var err error
-	if t.ring, err = mapRing(t.collection.Maps[gen.BPFMapRing].FD(), ringSize); err != nil {
-		return err
-	}
-	if t.reader, err = newPoller(t.collection.Maps[gen.BPFMapRing].FD()); err != nil {
-		return err
-	}
+func (t *Tracer) begin() error {
 	if err := t.collection.Variables[gen.BPFVarTracing].Set(true); err != nil {
 		return fmt.Errorf("set tracing: %w", err)
 	}
@@ -309,7 +313,7 @@ func (t *Tracer) Report() Report {
 }
 
 // Detach ends the tracing and takes the programs off their hooks, in reverse. What is in the
-// ring stays there.
+// rings stays there.
 func (t *Tracer) Detach() error {
 	errs := []error{t.collection.Variables[gen.BPFVarTracing].Set(false)}
 	t.detachedMissed += t.missedKprobes()
@@ -333,8 +337,8 @@ func (t *Tracer) Close() error {
 	if t.reader != nil {
 		errs = append(errs, t.reader.Close())
 	}
-	if t.ring != nil {
-		errs = append(errs, t.ring.Close())
+	if t.rings != nil {
+		errs = append(errs, t.rings.Close())
 	}
 	t.collection.Close()
 	return errors.Join(errs...)
