@@ -44,12 +44,6 @@ static __always_inline bool sender_of(struct sk_buff *skb, struct sender *by)
 	return true;
 }
 
-/* Nothing but data and its ACKs: see the head of this file. */
-static __always_inline bool sent_before(const struct sender *by, const struct sk_buff *skb)
-{
-	return TCP_READ(by->sk, bytes_sent) > READ(skb, len);
-}
-
 /* Whether the pid filter wants what this sender sends. */
 static __always_inline bool wanted_sender(const struct sender *by)
 {
@@ -66,13 +60,27 @@ static __always_inline void tell_connect(struct sock *sk, const struct tuple *t,
 /* A socket that is handed on in the midst of a long answer is noticed after so many bytes. */
 #define LOOK_BYTES (1 << 20)
 
-/* Whether the skb is surely nothing to tell, before its headers are read. */
+/* Whether the skb is a header with the ACK bit alone, by two bytes of it. */
+static __always_inline bool is_bare_ack(const struct sk_buff *skb, __u32 len)
+{
+	unsigned char *tcp = READ(skb, head) + READ(skb, transport_header);
+	__u8 offset_and_flags[2];
+
+	if (bpf_probe_read_kernel(offset_and_flags, 2, tcp + 12))
+		return false;
+	return offset_and_flags[1] == TCP_ACK &&
+	       len == (tcp - READ(skb, data)) + (offset_and_flags[0] >> 4) * 4;
+}
+
+/* Whether the skb is surely nothing to tell, before its headers are read: see the head of this file. */
 static __always_inline bool surely_data(struct sender *by, const struct sk_buff *skb)
 {
 	__u32 len = READ(skb, len);
 
-	if (all_segments || !by->established || len <= SURELY_DATA)
+	if (all_segments || !by->established)
 		return false;
+	if (len <= SURELY_DATA)
+		return TCP_READ(by->sk, bytes_received) && is_bare_ack(skb, len);
 	__u64 sent = TCP_READ(by->sk, bytes_sent);
 	by->looked_at = (sent & (LOOK_BYTES - 1)) < len;
 	return sent > len && !by->looked_at;
@@ -91,9 +99,6 @@ static __always_inline void put_accept_queue(struct event *e, struct sock *liste
 static __always_inline int transmit(struct sk_buff *skb, const struct sender *by,
 				    const struct segment *s)
 {
-	if (!all_segments && by->established && !by->looked_at && s->flags == TCP_ACK &&
-	    (!s->payload_len || sent_before(by, skb)) && TCP_READ(by->sk, bytes_received))
-		return 0;
 	if (filter(&s->tuple, s->family) != WANTED)
 		return 0;
 	if (by->sk && s->flags & TCP_SYN)

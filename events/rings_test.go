@@ -87,6 +87,22 @@ func TestRingsKeepWhatIsNotReadYet(t *testing.T) {
 	}
 }
 
+// TestRingsWaitForWhatIsBeingWritten: it may be earlier than all that is there.
+func TestRingsWaitForWhatIsBeingWritten(t *testing.T) {
+	r, fakes := newFakeRings(t, 2, 4096)
+	fakes[0].reserve(at(1), 0)
+	fakes[1].reserve(at(3), 0)
+	busy, _ := fakes[0].reserve(at(2), ringBusy)
+	if got := times(r, 9); !slices.Equal(got, []uint64{1}) {
+		t.Fatalf("got %v", got)
+	}
+	r.Commit()
+	binary.NativeEndian.PutUint32(fakes[0].data[busy:], uint32(Size))
+	if got := times(r, 9); !slices.Equal(got, []uint64{2, 3}) {
+		t.Fatalf("got %v", got)
+	}
+}
+
 // TestRingsLoseNothing: many records, rings that fill, reading that stops in between.
 func TestRingsLoseNothing(t *testing.T) {
 	r, fakes := newFakeRings(t, 3, 4096)

@@ -156,7 +156,7 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.BoolVar(&o.check, "check", false, "say what this kernel can show, by which hooks, and end")
 	f.StringVar(&raw.attach, "attach", "auto", "`HOW` to attach: auto, fentry, kprobe or tracepoint")
 	f.StringVar(&o.btf, "btf", "", "`FILE` with the running kernel's types, for a kernel without BTF: vmlinux or raw BTF")
-	f.StringVar(&raw.ringSize, "ring-size", "16M", "`SIZE` of the ring buffer between kernel and tcptrace: a power of two, such as 64M")
+	f.StringVar(&raw.ringSize, "ring-size", "16M", "`SIZE` of the ring buffers between kernel and tcptrace, together: a power of two, such as 64M")
 	f.StringVar(&o.readyFile, "ready-file", "", "create `FILE` when all hooks are attached")
 	f.StringVar(&o.meta, "meta", "", "write what the run was to `FILE`, as JSON: version, filters, hooks, totals")
 	f.StringVar(&o.record, "record", "", "write the kernel's events to `FILE` as well")
