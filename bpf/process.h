@@ -103,7 +103,11 @@ static __always_inline int list_process(struct seq_file *seq, struct task_struct
 
 	if (READ(task, pid) != p.pid)
 		return 0;
-	for (__u32 i = 0; i < PID_LEVELS_MAX && i <= level; i++) {
+	for (__u32 i = 0; i < PID_LEVELS_MAX; i++) {
+		/* Were the two ends made one, the verifier before 6.2 would fail with a fault of its own. */
+		barrier_var(level);
+		if (i > level)
+			return 0;
 		struct upid *number = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
 				      i * bpf_core_type_size(struct upid);
 
