@@ -268,14 +268,18 @@ func TestTranslationsUnknown(t *testing.T) {
 	}{
 		{"no conntrack", []string{"unshare", "-m", "sh", "-c", `mount -t tmpfs none /proc/sys/net/netfilter && exec "$@"`, "sh"},
 			"this kernel has no conntrack, or has not loaded it (nf_conntrack)"},
-		{"no right", nobody(t, "bpf", "perfmon", "sys_admin"), "conntrack tells only who has CAP_NET_ADMIN"},
+		// Before 5.11 the maps' memory is limited.
+		{"no right", append([]string{"sh", "-c", `ulimit -l unlimited 2>&-; exec "$@"`, "sh"}, nobody(t, "bpf", "perfmon", "sys_admin")...),
+			"conntrack tells only who has CAP_NET_ADMIN"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			lab.Need(t, "unshare", "mount")
 			n, router := lab.Routed(t)
 			translate(t, router, "post tcp dport 8080 masquerade to :50001")
 			r, status := checkJSON(t, c.by)
-			equal(t, "status", status, 0)
+			if status != 0 || len(r.Facts) == 0 {
+				t.Fatalf("--check: status %d, %d facts", status, len(r.Facts))
+			}
 			fact := r.Facts[len(r.Facts)-1]
 			equal(t, "fact", fact.Fact, "translations (NAT)")
 			if len(fact.By) != 0 || len(fact.Refused) != 1 || fact.Refused[0].Why != c.why {
