@@ -82,7 +82,7 @@ bench: build ## measure what tracing costs, into docs/benchmarks.md; BENCH="-rou
 bench-hooks: build ## measure each hook's cost and a bulk stream's, into docs/benchmarks.md; BENCH="-rounds 9" passes flags
 	@.ci/need --must $(HOOK_TOOLS)
 	@$(GO) build -o bin/bench ./bench
-	$(GO) test -run '^$$' -bench "^BenchmarkHooks$$$$" -benchtime 0.5s -count 5 ./tracer | tee bin/hooks.txt
+	$(GO) test -run '^$$' -bench '^BenchmarkHooks$$' -benchtime 0.5s -count 5 ./tracer | tee bin/hooks.txt
 	$(SUDO) ./bin/bench -tcptrace bin/tcptrace -hooks bin/hooks.txt -update docs/benchmarks.md $(BENCH)
 
 .PHONY: count-hooks
