@@ -55,6 +55,8 @@ type Assembler struct {
 	byTuple map[events.Tuple]*Timeline
 	// meeting is where the two ends of a connection on this host find each other.
 	meeting map[events.Tuple]*Timeline
+	// earlier are connections that were there before, by their other end; nil where it has several.
+	earlier map[remoteEnd]*Timeline
 	// waits are connections in TIME_WAIT whose timeline was written.
 	waits map[events.Tuple]*timeWait
 
@@ -91,6 +93,7 @@ func New(opts Options) *Assembler {
 		bySock:  make(map[uint64]*Timeline),
 		byTuple: make(map[events.Tuple]*Timeline),
 		meeting: make(map[events.Tuple]*Timeline),
+		earlier: make(map[remoteEnd]*Timeline),
 		waits:   make(map[events.Tuple]*timeWait),
 		failed:  make(map[uint64]*Timeline),
 
@@ -400,6 +403,9 @@ func (a *Assembler) forget(t *Timeline) {
 	}
 	if t.track.waits && a.meeting[t.track.meetKey] == t {
 		delete(a.meeting, t.track.meetKey)
+	}
+	if end := otherEnd(&t.track.tuple); t.track.earlier && a.earlier[end] == t {
+		delete(a.earlier, end)
 	}
 	a.settled(t)
 	a.live.remove(t)

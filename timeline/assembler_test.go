@@ -3,6 +3,7 @@ package timeline_test
 import (
 	"runtime"
 	"testing"
+	"unsafe"
 
 	"tcptrace/events"
 	"tcptrace/gen"
@@ -366,6 +367,26 @@ func TestRedirectedToThisHost(t *testing.T) {
 	equal(t, "states", way(tl), "LISTEN SYN_RECV ESTABLISHED CLOSE_WAIT LAST_ACK CLOSE")
 	equal(t, "complete", tl.Complete, true)
 	equal(t, "teardown", tl.Teardown.Kind, timeline.TeardownThreeSegment)
+
+	// The same of one that was there before.
+	for name, before := range map[string][]uint16{"one": {8080}, "two from that remote port": {8080, 81}} {
+		s = newStory(t, timeline.Options{})
+		for i, port := range before {
+			was := own
+			was.LocalPort = port
+			r := gen.BPFEvent{Kind: uint8(events.KindSnapshot), Sock: 7 + uint64(i), NewState: uint8(events.Established)}
+			*(*gen.BPFEarlier)(unsafe.Pointer(&r.Of)) = gen.BPFEarlier{
+				SndNxt: y + 1, SndUna: y + 1, RcvNxt: x + 1, Notes: uint8(gen.BPFEarlierNoteEARLIER_STEADY),
+			}
+			s.sendOf(r, was)
+		}
+		s.segment(events.KindReceive, events.FIN|events.ACK, 1, y+1, 1050)
+		change(events.Established, events.CloseWait)
+		s.take(s.a.Finish(s.now))
+		if want := len(before)*2 - 1; len(s.ended) != want {
+			t.Errorf("%s: %d timelines, want %d", name, len(s.ended), want)
+		}
+	}
 
 	// Two are half open from the same remote port: which of them it is nobody knows.
 	s = newStory(t, timeline.Options{})

@@ -39,6 +39,12 @@ func (a *Assembler) wasEarlier(t *Timeline, e *events.Event) {
 	was := e.Earlier()
 	t.State = e.NewState()
 	t.track.earlier = true
+	end := otherEnd(&t.track.tuple)
+	if _, several := a.earlier[end]; several {
+		a.earlier[end] = nil
+	} else {
+		a.earlier[end] = t
+	}
 	local, remote := &t.track.local, &t.track.remote
 	if was.Scaled {
 		local.scale, remote.scale = was.RcvScale, was.SndScale
@@ -68,6 +74,28 @@ func (a *Assembler) wasEarlier(t *Timeline, e *events.Event) {
 		local.next, local.nextKnown = was.SndNxt, true
 		remote.next, remote.nextKnown = was.RcvNxt, true
 	}
+}
+
+// remoteEnd names the other end of a connection of a network namespace.
+type remoteEnd struct {
+	addr  [16]byte
+	port  uint16
+	netns uint32
+}
+
+func otherEnd(t *events.Tuple) remoteEnd { return remoteEnd{t.RemoteAddr, t.RemotePort, t.Netns} }
+
+// redirectedBefore is the connection that was there before and that a segment from the device belongs to, though the device
+// has another name for this end: netfilter redirects it, see redirected. Nil where that is not certain: the other end has one connection
+// alone that was there before, and goes on in it where that one stood.
+func (a *Assembler) redirectedBefore(e *events.Event) *Timeline {
+	t := a.earlier[otherEnd(e.Tuple())]
+	if t == nil || t.track.sock == 0 || t.track.hasAlias || a.waits[*e.Tuple()] != nil ||
+		!t.track.remote.nextKnown || int32(e.Header().Seq()-t.track.remote.next) < 0 {
+		return nil
+	}
+	a.bind(t, e.Tuple())
+	return t
 }
 
 // findBeginning counts back to the initial sequence numbers, which the kernel does not keep. Those that

@@ -33,7 +33,7 @@ func (a *Assembler) segment(e *events.Event, dir Dir) {
 // isNobodys: a RST that may be another host's, for no connection that is known here.
 func (a *Assembler) isNobodys(e *events.Event) bool {
 	return e.Notes().Has(events.NoteUnconfirmed) && e.Header().Flags().Has(events.RST) &&
-		a.find(e) == nil && a.waits[*e.Tuple()] == nil
+		a.ofSegment(e, Rx) == nil && a.waits[*e.Tuple()] == nil
 }
 
 // hasReset: a RST that was told unconfirmed is told again when TCP of this host reacts to it. What it
@@ -75,12 +75,21 @@ func (a *Assembler) synReceived(t *Timeline, now uint64) {
 	a.setState(t, now, events.SynRecv, nil)
 }
 
+// ofSegment is find for a segment.
+func (a *Assembler) ofSegment(e *events.Event, dir Dir) *Timeline {
+	t := a.find(e)
+	if t == nil && dir == Rx && !e.Header().Flags().Has(events.SYN) {
+		t = a.redirectedBefore(e)
+	}
+	return t
+}
+
 // owner is the timeline that the segment belongs to, made if need be; nil where
 // the segment was dealt with.
 func (a *Assembler) owner(e *events.Event, dir Dir) *Timeline {
 	tuple, flags := e.Tuple(), e.Header().Flags()
 	opens := flags.Has(events.SYN) && !flags.Has(events.ACK)
-	t := a.find(e)
+	t := a.ofSegment(e, dir)
 
 	if t != nil && t.track.replacesID != 0 {
 		if flags.Has(events.SYN) {
