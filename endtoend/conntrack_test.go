@@ -102,6 +102,8 @@ func isNamed(t *testing.T, tl *lab.Timeline, end string, n named) {
 // TestTranslatedElsewhere: an end whose other end is not traced is told that end's names, as the host between has them.
 func TestTranslatedElsewhere(t *testing.T) {
 	const publicPort, seenPort = 9000, 50001
+	// Each its own: a namespace goes a while after its test, and what two have for the same names is not told.
+	opener := uint16(clientPort)
 	for _, c := range []struct {
 		name  string
 		rules []string
@@ -159,8 +161,9 @@ func TestTranslatedElsewhere(t *testing.T) {
 						}
 						var tracer *lab.Tracer
 						var k, s *socket
+						opener++
 						open := func() {
-							k = e.socketAt(n.Client, e.client, clientPort)
+							k = e.socketAt(n.Client, e.client, opener)
 							k.must("connect", e.connect(k, target.Addr(), target.Port()))
 							s = e.accept()
 						}
@@ -173,7 +176,7 @@ func TestTranslatedElsewhere(t *testing.T) {
 						}
 						k.write(10)
 						s.read(10)
-						seen := named{e.clientAt(), target, peerOf(t, s), e.serverAt()}
+						seen := named{netip.AddrPortFrom(e.client, opener), target, peerOf(t, s), e.serverAt()}
 						if list := conntracks(t, at); len(list) != 1 || list[0] != seen {
 							t.Errorf("conntrack's own list %v, want %v", list, seen)
 						}
