@@ -12,8 +12,8 @@ import (
 )
 
 // poller waits for a ring, or for wake. It is an epoll that Go's own epoll watches: a thread that waits in
-// a system call keeps Go's scheduler looking after it, at intervals of 20 µs, and that costs what is traced more
-// than the reading does.
+// a system call keeps Go's scheduler looking after it, at intervals of 20 µs at first, and that takes processor time from what is
+// traced.
 type poller struct {
 	epoll *os.File
 	conn  syscall.RawConn // epoll's
