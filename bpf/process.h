@@ -104,7 +104,7 @@ static __always_inline int list_process(struct seq_file *seq, struct task_struct
 	if (READ(task, pid) != p.pid)
 		return 0;
 	for (__u32 i = 0; i < PID_LEVELS_MAX; i++) {
-		/* Were the two ends made one, the verifier before 6.2 would fail with a fault of its own. */
+		/* Were the two ends made one, the verifiers of 5.10 and 6.1 would fail with a fault of their own. */
 		barrier_var(level);
 		if (i > level)
 			return 0;

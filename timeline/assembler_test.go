@@ -3,7 +3,6 @@ package timeline_test
 import (
 	"runtime"
 	"testing"
-	"unsafe"
 
 	"tcptrace/events"
 	"tcptrace/gen"
@@ -350,7 +349,7 @@ func TestRedirectedToThisHost(t *testing.T) {
 	s.segment(events.KindReceive, events.SYN, x, 0, 64240, mss1460scale7...)
 	s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160, mss1460scale7...)
 	s.segment(events.KindReceive, events.ACK, 0, y+1, 1050)
-	own := gen.BPFTuple{LocalAddr: serverAddr, RemoteAddr: clientAddr, LocalPort: 8080, RemotePort: s.port, Netns: 1}
+	own := s.serverOf(8080)
 	change := func(from, to events.State) {
 		s.sendOf(gen.BPFEvent{Kind: uint8(events.KindState), Sock: 7, OldState: uint8(from), NewState: uint8(to)}, own)
 	}
@@ -372,13 +371,9 @@ func TestRedirectedToThisHost(t *testing.T) {
 	for name, before := range map[string][]uint16{"one": {8080}, "two from that remote port": {8080, 81}} {
 		s = newStory(t, timeline.Options{})
 		for i, port := range before {
-			was := own
-			was.LocalPort = port
-			r := gen.BPFEvent{Kind: uint8(events.KindSnapshot), Sock: 7 + uint64(i), NewState: uint8(events.Established)}
-			*(*gen.BPFEarlier)(unsafe.Pointer(&r.Of)) = gen.BPFEarlier{
+			s.heldAt(port, 7+uint64(i), 0, events.Established, none, gen.BPFEarlier{
 				SndNxt: y + 1, SndUna: y + 1, RcvNxt: x + 1, Notes: uint8(gen.BPFEarlierNoteEARLIER_STEADY),
-			}
-			s.sendOf(r, was)
+			})
 		}
 		s.segment(events.KindReceive, events.FIN|events.ACK, 1, y+1, 1050)
 		change(events.Established, events.CloseWait)

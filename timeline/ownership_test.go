@@ -22,12 +22,17 @@ func (s *story) closing(sock uint64, pid, user uint32) {
 
 // held is a socket in the files of a process.
 func (s *story) held(sock uint64, pid uint32, state events.State, notes events.Notes, was gen.BPFEarlier) {
+	s.heldAt(80, sock, pid, state, notes, was)
+}
+
+// heldAt is held at another port than the server's.
+func (s *story) heldAt(port uint16, sock uint64, pid uint32, state events.State, notes events.Notes, was gen.BPFEarlier) {
 	r := gen.BPFEvent{Kind: uint8(events.KindSnapshot), Sock: sock, Pid: pid, NewState: uint8(state), Notes: uint8(notes)}
 	if pid != 0 {
 		r.OwnerSource = uint8(events.SourceSnapshot)
 	}
 	*(*gen.BPFEarlier)(unsafe.Pointer(&r.Of)) = was
-	s.send(r)
+	s.sendOf(r, s.serverOf(port))
 }
 
 // listened is a connection whose SYN-ACK was sent by the listener of a process.

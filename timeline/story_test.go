@@ -48,8 +48,11 @@ func (s *story) take(updates []timeline.Update) {
 
 var serverAddr, clientAddr = netip.MustParseAddr("::ffff:192.0.2.2").As16(), netip.MustParseAddr("::ffff:192.0.2.1").As16()
 
-func (s *story) send(r gen.BPFEvent) {
-	s.sendOf(r, gen.BPFTuple{LocalAddr: serverAddr, RemoteAddr: clientAddr, LocalPort: 80, RemotePort: s.port, Netns: 1})
+func (s *story) send(r gen.BPFEvent) { s.sendOf(r, s.serverOf(80)) }
+
+// serverOf is the server's end at that port.
+func (s *story) serverOf(port uint16) gen.BPFTuple {
+	return gen.BPFTuple{LocalAddr: serverAddr, RemoteAddr: clientAddr, LocalPort: port, RemotePort: s.port, Netns: 1}
 }
 
 // sendFromPeer is an event of the client's end, on this host too.
