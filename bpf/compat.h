@@ -47,6 +47,41 @@ static __always_inline bool ends_here(unsigned long dst, __u8 family)
 }
 
 /*
+ * 6.2 (a35b9af4ec2c): bpf_rdonly_cast(), by which any address has a type of the kernel's BTF: what is there
+ * can be loaded, and a bad address reads as 0. Before, and where nothing has types, it is copied.
+ */
+extern void *bpf_rdonly_cast(const void *address, __u32 type_id) __ksym __weak;
+
+#define CAST(address, type) ((type *)bpf_rdonly_cast(address, bpf_core_type_id_kernel(type)))
+
+static __always_inline bool can_cast(void)
+{
+#ifdef COPYING
+	return false;
+#else
+	return bpf_rdonly_cast != NULL;
+#endif
+}
+
+/* A field of a socket that is known to be a full TCP one, of which the verifier knows a struct sock alone. */
+#define TCP_READ(socket, field)                                                                    \
+	({                                                                                         \
+		struct tcp_sock *tp__ = (struct tcp_sock *)(socket);                               \
+		can_cast() ? CAST(tp__, struct tcp_sock)->field : BPF_CORE_READ(tp__, field);      \
+	})
+
+/* The bytes of a packet's header: where they are, or in copy, len of them. NULL where they cannot be read. */
+#define HEADER_AT(address, type, copy, len)                                                        \
+	({                                                                                         \
+		const __u8 *bytes__ = copy;                                                        \
+		if (can_cast())                                                                    \
+			bytes__ = (const __u8 *)CAST(address, type);                               \
+		else if (bpf_probe_read_kernel(copy, len, address))                                \
+			bytes__ = NULL;                                                            \
+		bytes__;                                                                           \
+	})
+
+/*
  * 5.11 (3ca1032ab7ab): bpf_get_current_task_btf(), whose result's fields are loaded. Before, and where
  * nothing has types, they are copied.
  */

@@ -72,15 +72,18 @@ static __always_inline int icmp_error_for_tcp(struct sk_buff *skb, __u8 family)
 			  family, READ(skb, dev, nd_net.net, ns.inum));
 }
 
-/* A device hands one up; s are its headers, which are not TCP's. */
-static __always_inline int icmp_error_from_device(struct sk_buff *skb, const __u8 *headers)
+/* A device hands up a packet that is not TCP. */
+static __always_inline int icmp_error_from_device(struct sk_buff *skb)
 {
 	unsigned char *ip = READ(skb, data);
+	__u8 copy[IPV4_MIN];
+	const __u8 *b = HEADER_AT(ip, struct iphdr, copy, sizeof(copy));
 
-	if (headers[0] >> 4 == 4 && headers[9] == IPPROTO_ICMP)
-		return icmp_error(ip, ip + (headers[0] & 0xf) * 4, 4,
-				  READ(skb, dev, nd_net.net, ns.inum));
-	if (headers[0] >> 4 == 6 && headers[6] == IPPROTO_ICMPV6)
+	if (!b)
+		return 0;
+	if (b[0] >> 4 == 4 && b[9] == IPPROTO_ICMP)
+		return icmp_error(ip, ip + (b[0] & 0xf) * 4, 4, READ(skb, dev, nd_net.net, ns.inum));
+	if (b[0] >> 4 == 6 && b[6] == IPPROTO_ICMPV6)
 		return icmp_error(ip, ip + IPV6_LEN, 6, READ(skb, dev, nd_net.net, ns.inum));
 	return 0;
 }

@@ -202,6 +202,17 @@ struct timer_list {
 	unsigned long expires; /* jiffies */
 } KERNEL_STRUCT;
 
+/* Headers on the wire: types that an address may be given (CAST), read as bytes. */
+struct iphdr {
+	__u8 bytes[20];
+};
+struct ipv6hdr {
+	__u8 bytes[40];
+};
+struct tcphdr {
+	__u8 bytes[20];
+};
+
 /* What is left of a socket in TIME_WAIT, include/net/inet_timewait_sock.h */
 struct inet_timewait_sock {
 	struct sock_common __tw_common; /* skc_num is the local port, host byte order */
@@ -363,17 +374,6 @@ struct bpf_iter__tcp {
 #else
 #define READ(src, ...) ___arrow(src, __VA_ARGS__)
 #endif
-
-/*
- * A field of a socket that is known to be a full TCP one: what lies behind its
- * struct sock can only be copied, unless the verifier trusts the pointer (see
- * trusted_tcp_sock).
- */
-#define TCP_READ(socket, field)                                                                    \
-	({                                                                                         \
-		struct tcp_sock *tp__ = (struct tcp_sock *)(socket);                               \
-		BPF_CORE_READ(tp__, field);                                                        \
-	})
 
 /* For the socket that a hook passes: loads without copying. NULL where it is no TCP socket. */
 static __always_inline struct tcp_sock *trusted_tcp_sock(struct sock *sk)

@@ -34,7 +34,7 @@ static __always_inline int receive(struct sk_buff *skb, __u32 ip_offset, bool by
 	struct segment s;
 
 	if (!parse(skb, ip_offset, false, true, &s))
-		return by_tcp ? 0 : icmp_error_from_device(skb, s.headers);
+		return by_tcp ? 0 : icmp_error_from_device(skb);
 	s.tuple.netns = READ(skb, dev, nd_net.net, ns.inum);
 	if (filter(&s.tuple, s.family) != WANTED)
 		return 0;

@@ -4,6 +4,7 @@
 #define TCPTRACE_SEGMENT_H
 
 #include "kernel.h" /* first: it has the types */
+#include "compat.h"
 #include "event.h"
 #include "maps.h"
 #include "sock.h"
@@ -14,16 +15,13 @@
 #define TCP_MIN 20
 #define IPV6_EXTENSIONS_MAX 4
 
-/* What one read fetches: the longest fixed IP header, and a TCP header with the options that Linux sends. */
-#define TCP_USUAL 40
-#define HEADERS_READ (IPV6_LEN + TCP_USUAL)
+/* The longest fixed IP header and TCP's, which one copy fetches. */
+#define HEADERS_LEN (IPV6_LEN + TCP_MIN)
 
 /* A segment, its headers read. */
 struct segment {
 	struct tuple tuple; /* netns is the caller's to fill */
 	const void *header; /* kernel address of the TCP header */
-	__u8 headers[HEADERS_READ] __attribute__((aligned(4)));
-	bool header_is_at_20; /* in headers; else at IPV6_LEN */
 	__u32 seq;	    /* host byte order */
 	__u32 ack;
 	__u32 payload_len;
@@ -102,47 +100,46 @@ static __always_inline bool parse(struct sk_buff *skb, __u32 ip_offset, bool out
 				  bool has_length, struct segment *s)
 {
 	unsigned char *ip = READ(skb, head) + ip_offset;
-	__u8 *b = s->headers, *tcp;
-	__u32 tcp_offset, ip_len;
+	__u8 copy[HEADERS_LEN] __attribute__((aligned(8)));
+	const __u8 *b = HEADER_AT(ip, struct iphdr, copy, HEADERS_LEN), *tcp;
+	__u8 *source = outbound ? s->tuple.local_addr : s->tuple.remote_addr;
+	__u8 *dest = outbound ? s->tuple.remote_addr : s->tuple.local_addr;
+	__u32 tcp_offset, usual_offset, ip_len;
 
-	if (bpf_probe_read_kernel(b, HEADERS_READ, ip))
+	if (!b)
 		return false;
 	if (b[0] >> 4 == 4) {
 		if (b[9] != IPPROTO_TCP || be16_at(b, 6) & 0x1fff)
 			return false;
+		usual_offset = IPV4_MIN;
 		tcp_offset = (b[0] & 0xf) * 4;
 		ip_len = be16_at(b, 2);
+		map_ipv4(source, *(const __be32 *)(b + 12));
+		map_ipv4(dest, *(const __be32 *)(b + 16));
 		s->family = 4;
 	} else if (b[0] >> 4 == 6) {
+		if (can_cast())
+			b = (const __u8 *)CAST(ip, struct ipv6hdr);
+		usual_offset = IPV6_LEN;
 		tcp_offset = b[6] == IPPROTO_TCP ? IPV6_LEN : skip_extensions(ip, b[6]);
 		if (!tcp_offset)
 			return false;
 		ip_len = be16_at(b, 4);
 		if (ip_len)
 			ip_len += IPV6_LEN;
+		__builtin_memcpy(source, __builtin_assume_aligned(b + 8, 4), 16);
+		__builtin_memcpy(dest, __builtin_assume_aligned(b + 24, 4), 16);
 		s->family = 6;
 	} else {
 		return false;
 	}
-
 	s->outbound = outbound;
-	__u8 *source = outbound ? s->tuple.local_addr : s->tuple.remote_addr;
-	__u8 *dest = outbound ? s->tuple.remote_addr : s->tuple.local_addr;
-	if (s->family == 4) {
-		map_ipv4(source, *(__be32 *)(b + 12));
-		map_ipv4(dest, *(__be32 *)(b + 16));
-		tcp = b + IPV4_MIN;
-	} else {
-		__builtin_memcpy(source, b + 8, 16);
-		__builtin_memcpy(dest, b + 24, 16);
-		tcp = b + IPV6_LEN;
-	}
-	s->header_is_at_20 = s->family == 4;
-	/* IPv4 options or IPv6 extension headers: read again from where TCP is. */
-	if (tcp_offset != (s->family == 4 ? IPV4_MIN : IPV6_LEN) &&
-	    bpf_probe_read_kernel(tcp, TCP_USUAL, ip + tcp_offset))
-		return false;
 	s->header = ip + tcp_offset;
+	/* With IPv4 options or IPv6 extension headers it is not in the copy. */
+	tcp = !can_cast() && tcp_offset == usual_offset ? copy + usual_offset
+							: HEADER_AT(s->header, struct tcphdr, copy, TCP_MIN);
+	if (!tcp)
+		return false;
 
 	__u32 packet = READ(skb, len) - (ip - READ(skb, data)); /* from the IP header on */
 	__u32 linear = packet - READ(skb, data_len);
@@ -161,22 +158,12 @@ static __always_inline bool parse(struct sk_buff *skb, __u32 ip_offset, bool out
 /* Copies the header and not a byte of the payload. */
 static __always_inline void copy_header(__u8 *to, const struct segment *s)
 {
-	const __u8 *from = s->headers + (s->header_is_at_20 ? IPV4_MIN : IPV6_LEN);
 	__u32 len = s->header_len;
 
-	/* With timestamps; a SYN of Linux; without options. */
-	if (len == 32) {
-		__builtin_memcpy(to, from, 32);
-	} else if (len == 40) {
-		__builtin_memcpy(to, from, 40);
-	} else if (len == 20) {
-		__builtin_memcpy(to, from, 20);
-	} else {
-		barrier_var(len); /* so that the verifier sees the bound on what is passed */
-		if (len > TCP_HEADER_MAX)
-			len = TCP_HEADER_MAX;
-		bpf_probe_read_kernel(to, len, s->header);
-	}
+	barrier_var(len); /* so that the verifier sees the bound on what is passed */
+	if (len > TCP_HEADER_MAX)
+		len = TCP_HEADER_MAX;
+	bpf_probe_read_kernel(to, len, s->header);
 }
 
 #endif

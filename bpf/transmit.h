@@ -60,16 +60,14 @@ static __always_inline void tell_connect(struct sock *sk, const struct tuple *t,
 /* A socket that is handed on in the midst of a long answer is noticed after so many bytes. */
 #define LOOK_BYTES (1 << 20)
 
-/* Whether the skb is a header with the ACK bit alone, by two bytes of it. */
+/* Whether the skb is a header with the ACK bit alone. */
 static __always_inline bool is_bare_ack(const struct sk_buff *skb, __u32 len)
 {
-	unsigned char *tcp = READ(skb, head) + READ(skb, transport_header);
-	__u8 offset_and_flags[2];
+	unsigned char *header = READ(skb, head) + READ(skb, transport_header);
+	__u8 copy[TCP_MIN] __attribute__((aligned(4)));
+	const __u8 *tcp = HEADER_AT(header, struct tcphdr, copy, TCP_MIN);
 
-	if (bpf_probe_read_kernel(offset_and_flags, 2, tcp + 12))
-		return false;
-	return offset_and_flags[1] == TCP_ACK &&
-	       len == (tcp - READ(skb, data)) + (offset_and_flags[0] >> 4) * 4;
+	return tcp && tcp[13] == TCP_ACK && len == (header - READ(skb, data)) + (tcp[12] >> 4) * 4;
 }
 
 /* Whether the skb is surely nothing to tell, before its headers are read: see the head of this file. */
@@ -199,16 +197,16 @@ static __always_inline int transmit_ipv6(struct sock *sk, struct sk_buff *skb, s
 {
 	struct sender by = {};
 	struct segment s;
-	__u8 *tcp = s.headers + IPV6_LEN;
+	__u8 copy[TCP_MIN] __attribute__((aligned(4)));
 
 	if (READ(sk, sk_protocol) != IPPROTO_TCP || !sender_of(skb, &by) || surely_data(&by, skb))
 		return 0;
 	s.header = READ(skb, data);
-	if (bpf_probe_read_kernel(tcp, TCP_USUAL, s.header))
+	const __u8 *tcp = HEADER_AT(s.header, struct tcphdr, copy, TCP_MIN);
+	if (!tcp)
 		return 0;
 	s.family = 6;
 	s.outbound = true;
-	s.header_is_at_20 = false;
 	bpf_core_read(s.tuple.local_addr, 16, &fl6->saddr);
 	bpf_core_read(s.tuple.remote_addr, 16, &fl6->daddr);
 	s.tuple.netns = READ(sk, __sk_common.skc_net.net, ns.inum);
