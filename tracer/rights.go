@@ -85,9 +85,9 @@ func WriteIn(directory string) Need {
 	}, cap.DAC_OVERRIDE}
 }
 
-// ConnectTo is the need to connect to a unix socket.
-func ConnectTo(socket string) Need {
-	return Need{func() error { return unix.Faccessat(unix.AT_FDCWD, socket, unix.W_OK, unix.AT_EACCESS) }, cap.DAC_OVERRIDE}
+// WriteTo is the need to write to what is there: a device, a pipe; or to connect to a unix socket.
+func WriteTo(path string) Need {
+	return Need{func() error { return unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK, unix.AT_EACCESS) }, cap.DAC_OVERRIDE}
 }
 
 // DropRights gives up, for the whole process and for good, every capability that tracing on and

@@ -89,3 +89,16 @@ func shortest(flag *pflag.Flag) string {
 	}
 	return "--" + flag.Name
 }
+
+// replayExcludes: what would be passed over when a recording is shown is not to be given.
+func replayExcludes(f *pflag.FlagSet) (err error) {
+	f.Visit(func(flag *pflag.Flag) {
+		switch flag.Name {
+		case "pid", "follow-forks", "uid", "comm", "cgroup", "container", "port", "local-port", "remote-port", "addr", "ipv4", "ipv6", "netns", "segments":
+			err = usagef("--replay shows all that was recorded: leave out %s (it is the kernel that filters: give it with --record), or choose from -o json with jq", shortest(flag))
+		case "duration", "attach", "btf", "ring-size", "ready-file":
+			err = usagef("--replay traces nothing: leave out %s", shortest(flag))
+		}
+	})
+	return err
+}

@@ -224,7 +224,7 @@ func parseOptions(args []string) (*options, error) {
 	if raw.json && raw.explain {
 		return nil, usagef("-j and --explain exclude each other: give one of them")
 	}
-	return o, errors.Join(o.checkFilter(raw), o.checkOutput(raw), o.checkLimits(f, raw))
+	return o, errors.Join(o.checkFilter(raw), o.checkOutput(raw), o.checkLimits(f, raw), o.checkFiles())
 }
 
 func (o *options) checkFilter(raw *rawFlags) (err error) {
@@ -335,6 +335,11 @@ func (o *options) checkLimits(f *pflag.FlagSet, raw *rawFlags) (err error) {
 	}
 	if f.Changed("container-names") && o.containerNames == "" {
 		return usagef("--container-names: no socket: --container-names=/var/run/docker.sock, or without =")
+	}
+	if o.replay != "" {
+		if err := replayExcludes(f); err != nil {
+			return err
+		}
 	}
 	if o.replay != "" && o.record != "" {
 		return usagef("--replay and --record exclude each other: a recording would only be copied")
