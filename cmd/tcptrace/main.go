@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -136,7 +137,10 @@ func explain(err error) string {
 // explainWith: missing are the capabilities that this process lacks.
 func explainWith(err error, missing []string) string {
 	var attach *tracer.AttachError
+	var file *fs.PathError
 	switch {
+	case errors.As(err, &file) && strings.HasPrefix(file.Path, "/proc/self/") && errors.Is(file, fs.ErrNotExist):
+		return firstLine(err) + ": there is no /proc here: mount it first (mount -t proc proc /proc)"
 	case errors.Is(err, tracer.ErrPermission) && len(missing) > 0:
 		return fmt.Sprintf("%s: %s missing: use sudo, or give the program the rights once: sudo setcap cap_bpf,cap_perfmon+ep %s",
 			tracer.ErrPermission, enumerate(missing)+map[bool]string{true: " is", false: " are"}[len(missing) == 1], executable())
