@@ -142,11 +142,11 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.BoolVarP(&raw.timeOfDay, "time", "T", false, "column of the time of day, HH:MM:SS")
 	f.BoolVarP(&o.wide, "wide", "w", false, "show all there is, in more than 80 columns")
 	f.BoolVar(&o.absolute, "absolute", false, "ladders: sequence numbers as on the wire, not relative to the initial ones")
-	f.StringVar(&o.containerNames, "container-names", "", "tell containers' and pods' names: ask Docker or Podman, at this `SOCKET` or where it usually is")
+	f.StringVar(&o.containerNames, "container-names", "", "tell containers' and pods' names: ask Docker or Podman, where it usually is or, with =`SOCKET`, there")
 	f.Lookup("container-names").NoOptDefVal = anyDaemon
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no start message and no summary; losses are still reported")
 
-	f.Uint64VarP(&o.count, "count", "c", 0, "stop when `N` connections have been written")
+	f.Uint64VarP(&o.count, "count", "c", 0, "stop when `N` connections have been written; those still open are written too")
 	f.DurationVar(&o.duration, "duration", 0, "stop after this `TIME`, such as 10s")
 	f.DurationVar(&o.linger, "linger", time.Second, "write a connection this `TIME` after it entered TIME_WAIT")
 	f.BoolVar(&o.timeWait, "time-wait", false, "write it only when TIME_WAIT has ended")

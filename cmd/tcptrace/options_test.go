@@ -230,6 +230,7 @@ func TestExplain(t *testing.T) {
 		{fmt.Errorf("%w: detail", tracer.ErrNoBTF), nil, "--btf FILE"},
 		{fmt.Errorf("%w: file is no BTF", tracer.ErrBTFFile), nil, "BTF file: file is no BTF"},
 		{fmt.Errorf("%w: detail", tracer.ErrMemlock), nil, "ulimit -l unlimited"},
+		{fmt.Errorf("start: %w", &os.PathError{Op: "fork/exec", Path: "/proc/self/exe", Err: unix.ENOENT}), nil, "mount -t proc proc /proc"},
 		{fmt.Errorf("attach: %w", tracer.ErrNoBPF), nil, "CONFIG_BPF_SYSCALL=y"},
 	} {
 		got := explainWith(c.err, c.missing)
