@@ -56,21 +56,9 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "tcptrace: %s\nTry 'tcptrace --help'.\n", firstLine(err))
 		return exitUsage
 	}
-	switch {
-	case o.help:
-		fmt.Fprint(stdout, usage, flagSet(&options{}, &rawFlags{}).FlagUsages(), examples)
-		return exitOK
-	case o.version:
-		fmt.Fprintln(stdout, "tcptrace", version())
-		return exitOK
-	}
 	o.screen = screenOf(stdout, os.Getenv)
-	if o.man || o.completion != "" {
-		write := writeMan
-		if o.completion != "" {
-			write = func(w io.Writer) error { return writeCompletion(w, o.completion) }
-		}
-		if err := write(stdout); err != nil {
+	if asked := o.printed(); asked != nil {
+		if err := asked(stdout); err != nil {
 			fmt.Fprintf(stderr, "tcptrace: %s\n", firstLine(err))
 			return exitFailure
 		}
@@ -117,6 +105,27 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "%+v\n%s\n", err, tracer.VerifierLog(err))
 	}
 	return exitFailure
+}
+
+// printed writes what is asked for of the program itself, instead of tracing; nil: nothing is.
+func (o *options) printed() func(io.Writer) error {
+	switch {
+	case o.help:
+		return func(w io.Writer) error {
+			_, err := fmt.Fprint(w, usage, flagSet(&options{}, &rawFlags{}).FlagUsages(), examples)
+			return err
+		}
+	case o.version:
+		return func(w io.Writer) error {
+			_, err := fmt.Fprintln(w, "tcptrace", version())
+			return err
+		}
+	case o.man:
+		return writeMan
+	case o.completion != "":
+		return func(w io.Writer) error { return writeCompletion(w, o.completion) }
+	}
+	return nil
 }
 
 // debugVariable, set in the environment, has errors printed whole, the verifier's log included.

@@ -213,6 +213,22 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// TestNotPrinted: what could not be written is a failure.
+func TestNotPrinted(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	for _, args := range []string{"--help", "--version", "--man", "--completion bash"} {
+		var stderr bytes.Buffer
+		status := command(context.Background(), strings.Fields(args), full, &stderr)
+		if status != exitFailure || !strings.Contains(stderr.String(), "no space left on device") {
+			t.Errorf("%s: status %d, %q", args, status, stderr.String())
+		}
+	}
+}
+
 func TestExplain(t *testing.T) {
 	forbidden := fmt.Errorf("create maps: %w: detail", tracer.ErrPermission)
 	refused := fmt.Errorf("%w: %w", tracer.ErrPermission, &tracer.AttachError{What: "segments sent", Refused: []tracer.Refusal{
