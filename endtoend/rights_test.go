@@ -98,6 +98,27 @@ func TestRightToWrite(t *testing.T) {
 	}
 }
 
+// TestCauseOutsideTheHost: what is said where it is not the program's own rights that are missing.
+func TestCauseOutsideTheHost(t *testing.T) {
+	lab.Need(t, "unshare", "mount")
+	for _, c := range []struct {
+		name    string
+		unshare []string
+		want    string
+	}{
+		{"user namespace", []string{"-Ur"}, "in a container or user namespace, they must be those of the host"},
+		{"no proc", []string{"-m", "sh", "-c", `mount -t tmpfs none /proc && exec "$@"`, "sh"}, "there is no /proc here: mount it first"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			stdout, stderr, status := output(t, append(append([]string{"unshare"}, c.unshare...), lab.Binary(t), "-P", "1", "--duration", "1ms")...)
+			equal(t, "status", status, 1)
+			if stdout != "" || !strings.Contains(stderr, c.want) || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("%q, %q", stdout, stderr)
+			}
+		})
+	}
+}
+
 // TestWithoutRoot: CAP_BPF and CAP_PERFMON are enough, for other users' connections too, those
 // that were there before included.
 func TestWithoutRoot(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -12,7 +13,10 @@ import (
 
 // A recording is a text file: a line that says what it is, then a line for each event, the
 // record in hexadecimal after a caption that people can read and programs skip.
-const recordingHeader = "tcptrace-events/1"
+const (
+	recordingFamily = "tcptrace-events/"
+	recordingHeader = recordingFamily + "1"
+)
 
 // Recorder writes events so that Replay gives them again.
 type Recorder struct {
@@ -58,16 +62,21 @@ func (r *Recorder) Flush() error { return r.out.Flush() }
 func Replay(r io.Reader, begin func(Clock) error, fn func(*Event) error) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
-	if !lines.Scan() || !strings.HasPrefix(lines.Text(), recordingHeader+" ") {
-		if err := lines.Err(); err != nil {
-			return fmt.Errorf("read recording: %w", err)
+	lines.Scan()
+	if err := lines.Err(); err != nil && !errors.Is(err, bufio.ErrTooLong) {
+		return fmt.Errorf("read recording: %w", err)
+	}
+	header := strings.TrimSpace(lines.Text())
+	if kind, _, _ := strings.Cut(header, " "); kind != recordingHeader {
+		if strings.HasPrefix(kind, recordingFamily) {
+			return fmt.Errorf("line 1: a recording of another version of tcptrace (%.40q, this one's begin with %q): replay it with that one", kind, recordingHeader)
 		}
 		return fmt.Errorf("line 1: not a recording of tcptrace (it would begin with %q)", recordingHeader)
 	}
 	var size int
 	var boot string
-	if _, err := fmt.Sscanf(lines.Text(), recordingHeader+" record=%d boot=%s", &size, &boot); err != nil {
-		return fmt.Errorf("line 1: %w", err)
+	if _, err := fmt.Sscanf(header, recordingHeader+" record=%d boot=%s", &size, &boot); err != nil {
+		return fmt.Errorf("line 1: it does not say record=%d boot=TIME: cut short, or changed", Size)
 	}
 	if size != Size {
 		return fmt.Errorf("line 1: its records have %d bytes, this version's %d: record it again", size, Size)
@@ -81,7 +90,8 @@ func Replay(r io.Reader, begin func(Clock) error, fn func(*Event) error) error {
 	}
 	// Aligned as the ring's memory is.
 	record := (&Event{}).Bytes()
-	for n := 2; lines.Scan(); n++ {
+	n := 2
+	for ; lines.Scan(); n++ {
 		line := bytes.TrimSpace(lines.Bytes())
 		if len(line) == 0 || line[0] == '#' {
 			continue
@@ -97,7 +107,10 @@ func Replay(r io.Reader, begin func(Clock) error, fn func(*Event) error) error {
 			return err
 		}
 	}
-	if err := lines.Err(); err != nil {
+	switch err := lines.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return fmt.Errorf("line %d: not a record of %d bytes in hexadecimal", n, Size)
+	case err != nil:
 		return fmt.Errorf("read recording: %w", err)
 	}
 	return nil

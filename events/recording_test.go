@@ -52,6 +52,10 @@ func TestReplayNamesTheLineAtFault(t *testing.T) {
 	for _, c := range []struct{ name, file, want string }{
 		{"empty", "", "line 1: not a recording"},
 		{"something else", "hello\n", "line 1: not a recording"},
+		{"a later version's", "tcptrace-events/2 record=176\n", "line 1: a recording of another version of tcptrace"},
+		{"cut short in line 1", good[:30], "line 1: it does not say record=176 boot=TIME"},
+		{"a line without end", strings.Repeat("x", 2<<20), "line 1: not a recording"},
+		{"a record without end", good + strings.Repeat("0", 2<<20), "line 2: not a record"},
 		{"another version's", strings.Replace(good, "176", "200", 1), "line 1: its records have 200 bytes"},
 		{"no time", strings.Replace(good, "2026-03-01T12:00:00Z", "noon", 1), "line 1:"},
 		{"cut short", good + "# caption\n0011\n", "line 3: not a record"},

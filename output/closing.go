@@ -163,7 +163,12 @@ func (w *textWriter) summarize(s *summary, t *timeline.Timeline) {
 		s.part(human.AppendDuration(append(s.next(), "half-closed "...), d.HalfClosedNS.Value))
 	}
 	if d.ResetBy == timeline.SideLocal && (d.ResetReason != 0 || d.ResetCause != timeline.ResetUnexplained) {
-		s.part(appendResetReason(s.next(), d, &w.options))
+		w.scratch = appendResetReason(w.scratch[:0], d, &w.options)
+		b := s.next()
+		if len(w.scratch) > 0 && w.scratch[0] <= '9' {
+			b = append(b, "reset reason "...)
+		}
+		s.part(append(b, w.scratch...))
 	}
 	if c := &t.ClosedBy; c.PID != 0 && c.PID != t.Process.PID {
 		s.part(w.process(append(s.next(), "closed by "...), c.PID, &c.Comm))

@@ -94,7 +94,7 @@ type htmlRow struct {
 func fieldCell(path string) func(s *Source) any {
 	c := tableColumn{path: path, field: &csvFields[slices.IndexFunc(csvFields, func(f Field) bool { return f.Path == path })]}
 	return func(s *Source) any {
-		shown := c.cell(s)
+		shown := Clean(c.words(s), 0)
 		if shown == "-" {
 			return ""
 		}
@@ -128,7 +128,10 @@ var htmlColumns = []htmlColumn{
 		}
 		return ""
 	}},
-	{Title: "Found", Found: true, Long: true, cell: func(s *Source) any { return found(s.Timeline, 0) }},
+	{Title: "Found", Found: true, Long: true, cell: func(s *Source) any {
+		code, more := found(s.Timeline)
+		return code + more
+	}},
 	{Title: "Sent", Num: true, Less: true, cell: fieldCell("traffic.tx_bytes")},
 	{Title: "Received", Num: true, Less: true, cell: fieldCell("traffic.rx_bytes")},
 	{Title: "Again", Num: true, Less: true, cell: fieldCell("traffic.retransmits")},

@@ -17,7 +17,7 @@ type tableWriter struct {
 	lines
 	options Options
 	columns []tableColumn
-	rows    []table.Row
+	rows    [][]tableCell
 	sum     sums
 	leftOut int
 }
@@ -37,7 +37,7 @@ type tableColumn struct {
 	path  string // of the field
 	wide  bool   // only where there is room
 	right bool
-	most  int // columns, 0: no limit
+	most  int // columns, where there is no room for more; 0: no limit
 	field *Field
 }
 
@@ -59,6 +59,12 @@ var tableColumns = []tableColumn{
 	{title: "RX", path: "traffic.rx_bytes", right: true, wide: true},
 	{title: "RTT", path: "traffic.srtt_ns", right: true, wide: true},
 	{title: "FOUND", path: "findings", most: 14},
+}
+
+// tableCell is what there is to say, not clean yet; more stays where the words are cut.
+type tableCell struct {
+	words, more string
+	width       int
 }
 
 // wideTable is from where on there is room for all columns.
@@ -92,7 +98,7 @@ func (w *tableWriter) Write(u *timeline.Update) error {
 		return nil
 	}
 	s := Source{Timeline: t, Options: &w.options}
-	row := make(table.Row, len(w.columns))
+	row := make([]tableCell, len(w.columns))
 	for i, c := range w.columns {
 		row[i] = c.cell(&s)
 	}
@@ -116,10 +122,17 @@ func (s *sums) add(t *timeline.Timeline) {
 }
 
 // cell is a field's value for people, "-" where it is unknown.
-func (c *tableColumn) cell(s *Source) string {
+func (c *tableColumn) cell(s *Source) (cell tableCell) {
 	if c.field.Kind == Findings {
-		return found(s.Timeline, c.most)
+		cell.words, cell.more = found(s.Timeline)
+	} else {
+		cell.words = c.words(s)
 	}
+	cell.width = text.StringWidth(Clean(cell.words, 0)) + len(cell.more)
+	return cell
+}
+
+func (c *tableColumn) words(s *Source) string {
 	var b []byte
 	known := true
 	for _, o := range TimelineFields {
@@ -140,24 +153,58 @@ func (c *tableColumn) cell(s *Source) string {
 	case strings.HasSuffix(c.path, "_bytes"):
 		return string(human.AppendBytes(nil, n))
 	}
-	clean, _ := appendClean(nil, b, c.most)
-	return string(clean)
+	return string(b)
 }
 
 // found is the first finding's code, and how many more there are.
-func found(t *timeline.Timeline, most int) string {
-	if len(t.Findings) == 0 {
-		return ""
+func found(t *timeline.Timeline) (code, more string) {
+	if len(t.Findings) > 0 {
+		code = t.Findings[0].Code
 	}
-	more := ""
 	if n := len(t.Findings) - 1; n > 0 {
 		more = " +" + strconv.Itoa(n)
 	}
-	if most > 0 {
-		most -= len(more)
+	return code, more
+}
+
+// fit is a cell in so many columns. Addresses lose their middle: hosts of a network begin alike.
+func (c *tableColumn) fit(cell tableCell, columns int) string {
+	if cell.width > columns && strings.HasSuffix(c.path, ".ip") {
+		return string(appendMiddle(nil, []byte(cell.words), columns))
 	}
-	clean, _ := appendClean(nil, []byte(t.Findings[0].Code), most)
-	return string(clean) + more
+	return Clean(cell.words, max(0, columns-len(cell.more))) + cell.more
+}
+
+// widths are the columns'. What the others leave is for those that would be cut, the last first.
+func (w *tableWriter) widths() []int {
+	room := w.width() + 1 // the last needs no space behind it
+	needed, widths := make([]int, len(w.columns)), make([]int, len(w.columns))
+	for i, c := range w.columns {
+		needed[i] = len(c.title)
+		for _, row := range w.rows {
+			needed[i] = max(needed[i], row[i].width)
+		}
+		widths[i] = needed[i]
+		if c.most > 0 {
+			widths[i] = min(widths[i], c.most)
+		}
+		room -= widths[i] + 1
+	}
+	for i := range slices.Backward(widths) {
+		if more := min(needed[i]-widths[i], room); more > 0 {
+			widths[i] += more
+			room -= more
+		}
+	}
+	return widths
+}
+
+// width is that of the screen, or what is usual.
+func (w *tableWriter) width() int {
+	if w.options.Width == 0 {
+		return ladderWidth
+	}
+	return w.options.Width
 }
 
 // Flush implements Writer: a table is written when its columns' widths are known.
@@ -187,7 +234,14 @@ func (w *tableWriter) Close() error {
 	}
 	t.SetColumnConfigs(configs)
 	t.AppendHeader(header)
-	t.AppendRows(w.rows)
+	widths := w.widths()
+	for _, cells := range w.rows {
+		row := make(table.Row, len(cells))
+		for i, cell := range cells {
+			row[i] = w.columns[i].fit(cell, widths[i])
+		}
+		t.AppendRow(row)
+	}
 	for line := range strings.Lines(t.Render() + "\n") {
 		line = strings.TrimRight(line, " \n")
 		if rule := style.Box.MiddleHorizontal; strings.Trim(line, rule) == "" {
@@ -217,11 +271,7 @@ func (w *tableWriter) total() {
 	if w.leftOut > 0 {
 		parts = append(parts, strconv.Itoa(w.leftOut)+" not listed, the table was full")
 	}
-	width := w.options.Width
-	if width == 0 {
-		width = ladderWidth
-	}
-	w.buf = append(appendWrapped(append(w.buf, '\n'), strings.Join(parts, "; ")+".", 0, 0, width), '\n')
+	w.buf = append(appendWrapped(append(w.buf, '\n'), strings.Join(parts, "; ")+".", 0, 0, w.width()), '\n')
 }
 
 // percentile of sorted values, by the nearest rank.

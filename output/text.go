@@ -224,12 +224,17 @@ func (w *textWriter) address(b []byte, a netip.Addr) []byte {
 		b = append(b, '-')
 	}
 	if n := len(b) - start; n > addrWidth && !w.options.Wide {
-		const head, gap = 7, ".."
-		copy(b[start+head:], gap)
-		copy(b[start+head+len(gap):], b[len(b)-(addrWidth-head-len(gap)):])
-		b = b[:start+addrWidth]
+		b = appendMiddle(b[:start], b[start:], addrWidth)
 	}
 	return append(pad(b, len(b)-start, column), ' ')
+}
+
+// appendMiddle appends an address that is longer than width without its middle; it may be where b ends.
+func appendMiddle(b, address []byte, width int) []byte {
+	const gap = ".."
+	head := (width - len(gap) + 1) / 2
+	b = append(append(b, address[:head]...), gap...)
+	return append(b, address[len(address)-(width-head-len(gap)):]...)
 }
 
 // stateChange appends what state the connection went to, and how many

@@ -54,6 +54,25 @@ func TestTextNothingKnown(t *testing.T) {
 	}
 }
 
+// TestTextResetReasonWithoutName: a replay has numbers only, and the text says of what.
+func TestTextResetReasonWithoutName(t *testing.T) {
+	var out bytes.Buffer
+	w, err := New("text", Options{Out: &out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tl := timeline.Timeline{Teardown: timeline.Teardown{Kind: timeline.TeardownReset, ResetBy: timeline.SideLocal, ResetReason: 77}}
+	if err := w.Write(&timeline.Update{Kind: timeline.UpdateEnd, Timeline: &tl}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "reset reason 77") {
+		t.Errorf("%q", out.String())
+	}
+}
+
 func TestTextEnding(t *testing.T) {
 	handshake := func(o timeline.HandshakeOutcome, errno syscall.Errno) timeline.Handshake {
 		return timeline.Handshake{Outcome: o, Errno: uint16(errno)}

@@ -199,9 +199,10 @@ const initialPIDNamespace = 0xEFFFFFFC
 
 // pidNamespace is the inode number of this process's own.
 func pidNamespace() (uint32, error) {
+	const path = "/proc/self/ns/pid"
 	var s unix.Stat_t
-	if err := unix.Stat("/proc/self/ns/pid", &s); err != nil {
-		return 0, fmt.Errorf("look at this process's pid namespace: %w", err)
+	if err := unix.Stat(path, &s); err != nil {
+		return 0, fmt.Errorf("look at this process's pid namespace: %w", &os.PathError{Op: "stat", Path: path, Err: err})
 	}
 	return uint32(s.Ino), nil
 }

@@ -40,9 +40,10 @@ func name(c cap.Value) string { return strings.ToUpper(c.String()) }
 
 // raiseMemlock: kernels before 5.11 count BPF memory against RLIMIT_MEMLOCK. The error matters only
 // if such a kernel then refuses a map.
-func raiseMemlock() error {
+func raiseMemlock(release string) error {
 	err := rlimit.RemoveMemlock()
-	if err == nil {
+	// Where BPF is forbidden (a user namespace), it cannot find out which kernel this is.
+	if err == nil || !countsMemlock(release) {
 		return nil
 	}
 	// Not to be raised for good: as far as it goes.
@@ -52,6 +53,15 @@ func raiseMemlock() error {
 		_ = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &limit)
 	}
 	return err
+}
+
+// countsMemlock tells a kernel before 5.11 by its release.
+func countsMemlock(release string) bool {
+	var major, minor int
+	if n, _ := fmt.Sscanf(release, "%d.%d", &major, &minor); n < 2 {
+		return true
+	}
+	return major < 5 || major == 5 && minor < 11
 }
 
 // cause adds the sentinel to an error of the kernel's; memlock is what raiseMemlock said.
@@ -85,9 +95,9 @@ func WriteIn(directory string) Need {
 	}, cap.DAC_OVERRIDE}
 }
 
-// ConnectTo is the need to connect to a unix socket.
-func ConnectTo(socket string) Need {
-	return Need{func() error { return unix.Faccessat(unix.AT_FDCWD, socket, unix.W_OK, unix.AT_EACCESS) }, cap.DAC_OVERRIDE}
+// WriteTo is the need to write to what is there: a device, a pipe; or to connect to a unix socket.
+func WriteTo(path string) Need {
+	return Need{func() error { return unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK, unix.AT_EACCESS) }, cap.DAC_OVERRIDE}
 }
 
 // DropRights gives up, for the whole process and for good, every capability that tracing on and

@@ -129,7 +129,8 @@ func prepareSpec(spec *ebpf.CollectionSpec, kernel *btf.Spec, opts Options, tabl
 	if opts.Poll == 0 {
 		opts.Poll = pollInterval
 	}
-	t := &Tracer{poll: opts.Poll, kernel: kernel, memlock: raiseMemlock(), system: system(),
+	report := system()
+	t := &Tracer{poll: opts.Poll, kernel: kernel, memlock: raiseMemlock(report.Release), system: report,
 		walks: map[string]*link.Iter{}, netns: opts.Filter.Netns}
 	programs := spec.Programs
 	spec.Programs = nil

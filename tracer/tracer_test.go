@@ -57,6 +57,18 @@ func open(t testing.TB, o Options) *Tracer {
 	return tr
 }
 
+// TestWhichKernelsCountMemlock: before 5.11, and who knows of one that does not say.
+func TestWhichKernelsCountMemlock(t *testing.T) {
+	for release, want := range map[string]bool{
+		"5.10.0-46-cloud-amd64": true, "4.18.0-553.el8": true, "": true,
+		"5.11.0": false, "5.14.0-427.el9.x86_64": false, "6.1.0-30-amd64": false, "7.2-rc1": false,
+	} {
+		if got := countsMemlock(release); got != want {
+			t.Errorf("%q: %t", release, got)
+		}
+	}
+}
+
 // TestEveryProgramAttaches: on the kernels that the README lists, each fact has a program. A
 // verifier that refuses one shows here.
 func TestEveryProgramAttaches(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -55,21 +56,9 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "tcptrace: %s\nTry 'tcptrace --help'.\n", firstLine(err))
 		return exitUsage
 	}
-	switch {
-	case o.help:
-		fmt.Fprint(stdout, usage, flagSet(&options{}, &rawFlags{}).FlagUsages(), examples)
-		return exitOK
-	case o.version:
-		fmt.Fprintln(stdout, "tcptrace", version())
-		return exitOK
-	}
 	o.screen = screenOf(stdout, os.Getenv)
-	if o.man || o.completion != "" {
-		write := writeMan
-		if o.completion != "" {
-			write = func(w io.Writer) error { return writeCompletion(w, o.completion) }
-		}
-		if err := write(stdout); err != nil {
+	if asked := o.printed(); asked != nil {
+		if err := asked(stdout); err != nil {
 			fmt.Fprintf(stderr, "tcptrace: %s\n", firstLine(err))
 			return exitFailure
 		}
@@ -118,6 +107,27 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitFailure
 }
 
+// printed writes what is asked for of the program itself, instead of tracing; nil: nothing is.
+func (o *options) printed() func(io.Writer) error {
+	switch {
+	case o.help:
+		return func(w io.Writer) error {
+			_, err := fmt.Fprint(w, usage, flagSet(&options{}, &rawFlags{}).FlagUsages(), examples)
+			return err
+		}
+	case o.version:
+		return func(w io.Writer) error {
+			_, err := fmt.Fprintln(w, "tcptrace", version())
+			return err
+		}
+	case o.man:
+		return writeMan
+	case o.completion != "":
+		return func(w io.Writer) error { return writeCompletion(w, o.completion) }
+	}
+	return nil
+}
+
 // debugVariable, set in the environment, has errors printed whole, the verifier's log included.
 const debugVariable = "TCPTRACE_DEBUG"
 
@@ -136,7 +146,10 @@ func explain(err error) string {
 // explainWith: missing are the capabilities that this process lacks.
 func explainWith(err error, missing []string) string {
 	var attach *tracer.AttachError
+	var file *fs.PathError
 	switch {
+	case errors.As(err, &file) && strings.HasPrefix(file.Path, "/proc/self/") && errors.Is(file, fs.ErrNotExist):
+		return firstLine(err) + ": there is no /proc here: mount it first (mount -t proc proc /proc)"
 	case errors.Is(err, tracer.ErrPermission) && len(missing) > 0:
 		return fmt.Sprintf("%s: %s missing: use sudo, or give the program the rights once: sudo setcap cap_bpf,cap_perfmon+ep %s",
 			tracer.ErrPermission, enumerate(missing)+map[bool]string{true: " is", false: " are"}[len(missing) == 1], executable())

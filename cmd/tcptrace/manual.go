@@ -206,7 +206,7 @@ func manual() string {
 	shown, status, _ := strings.Cut(strings.TrimPrefix(examples, "\nExamples:\n"), "\nExit status: ")
 	var b strings.Builder
 	fmt.Fprintf(&b, "# tcptrace 8 %q %q %q\n\n", built(), "tcptrace", "System Administration")
-	b.WriteString("# NAME\n\ntcptrace - " + purpose + "\n\n# SYNOPSIS\n\n**tcptrace** [*flags*]\n\n")
+	b.WriteString("# NAME\n\ntcptrace - " + purpose + "\n\n# SYNOPSIS\n\n**tcptrace** [*flags*] [**--** *command args...*]\n\n")
 	b.WriteString("# DESCRIPTION\n\n" + literal(strings.TrimSpace(synopsis)) + "\n\n" + liveWords + "\n\n# OPTIONS\n\n")
 	flagSet(&options{}, &rawFlags{}).VisitAll(func(f *pflag.Flag) {
 		if f.Hidden {
@@ -217,7 +217,11 @@ func manual() string {
 			b.WriteString("**-" + f.Shorthand + "**, ")
 		}
 		b.WriteString("**--" + f.Name + "**")
-		if value != "" && f.Value.Type() != "bool" {
+		switch {
+		case f.Value.Type() == "bool":
+		case f.NoOptDefVal != "":
+			b.WriteString("[=*" + literal(value) + "*]")
+		default:
 			b.WriteString(" *" + literal(value) + "*")
 		}
 		b.WriteString("\n: " + literal(does))

@@ -152,6 +152,11 @@ func TestManPage(t *testing.T) {
 			t.Errorf("no --%s in the man page", f.Name)
 		}
 	})
+	for _, want := range []string{`[\fB--\fP \fIcommand args...\fP]`, `\fB--container-names\fP[=\fISOCKET\fP]`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("no %s in the man page", want)
+		}
+	}
 	file := filepath.Join(t.TempDir(), "tcptrace.8")
 	if err := os.WriteFile(file, []byte(page), 0o644); err != nil {
 		t.Fatal(err)

@@ -96,13 +96,13 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 
 // rawFlags are flags whose words are not checked yet.
 type rawFlags struct {
-	pids, ports, localPorts, remotePorts, addresses, netns []string
-	uids, comms, cgroups, containers                       []string
+	pids, ports, localPorts, remotePorts, addresses, netns list
+	uids, comms, cgroups, containers                       list
 	follow                                                 bool
 	v4, v6, json, explain, seconds, timeOfDay              bool
 	format, segments, attach, ringSize, failIf             string
 	failed, reset, retransmits                             bool
-	states                                                 []string
+	states                                                 list
 	minHandshake                                           time.Duration
 }
 
@@ -112,25 +112,25 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.Usage = func() {}
 	f.SetOutput(io.Discard)
 
-	f.StringSliceVarP(&raw.pids, "pid", "p", nil, "only sockets of these processes (`PID`,…)")
+	f.VarP(&raw.pids, "pid", "p", "only sockets of these processes (`PID`,…)")
 	f.BoolVarP(&raw.follow, "follow-forks", "f", false, "with -p, of their children too, and of theirs")
-	f.StringSliceVarP(&raw.uids, "uid", "u", nil, "only sockets of processes of these users (`USER`: id or name)")
-	f.StringSliceVar(&raw.comms, "comm", nil, "only sockets of processes with this `NAME`, as ps -o comm has it")
-	f.StringSliceVar(&raw.cgroups, "cgroup", nil, "only sockets of processes in this cgroup v2 or below it (`PATH`: /system.slice/nginx.service)")
-	f.StringSliceVar(&raw.containers, "container", nil, "only sockets of processes in the container whose `ID` begins so")
-	f.StringSliceVarP(&raw.ports, "port", "P", nil, "only with these ports on either side (`PORTS`: 80,443,8000-8100)")
-	f.StringSliceVarP(&raw.localPorts, "local-port", "L", nil, "only with these local `PORTS`")
-	f.StringSliceVarP(&raw.remotePorts, "remote-port", "D", nil, "only with these remote `PORTS`")
-	f.StringSliceVarP(&raw.addresses, "addr", "a", nil, "only with this address or CIDR `PREFIX` on either side")
+	f.VarP(&raw.uids, "uid", "u", "only sockets of processes of these users (`USER`: id or name)")
+	f.Var(&raw.comms, "comm", "only sockets of processes with this `NAME`, as ps -o comm has it")
+	f.Var(&raw.cgroups, "cgroup", "only sockets of processes in this cgroup v2 or below it (`PATH`: /system.slice/nginx.service)")
+	f.Var(&raw.containers, "container", "only sockets of processes in the container whose `ID` begins so")
+	f.VarP(&raw.ports, "port", "P", "only with these ports on either side (`PORTS`: 80,443,8000-8100)")
+	f.VarP(&raw.localPorts, "local-port", "L", "only with these local `PORTS`")
+	f.VarP(&raw.remotePorts, "remote-port", "D", "only with these remote `PORTS`")
+	f.VarP(&raw.addresses, "addr", "a", "only with this address or CIDR `PREFIX` on either side")
 	f.BoolVarP(&raw.v4, "ipv4", "4", false, "only IPv4 on the wire, IPv4-mapped sockets included")
 	f.BoolVarP(&raw.v6, "ipv6", "6", false, "only IPv6 on the wire")
-	f.StringSliceVarP(&raw.netns, "netns", "N", nil, "only in this network `NAMESPACE`: inode number, or path such as /run/netns/blue")
+	f.VarP(&raw.netns, "netns", "N", "only in this network `NAMESPACE`: inode number, or path such as /run/netns/blue")
 	f.StringVar(&raw.segments, "segments", "control", "`WHICH` segments to show: control (of handshake and teardown) or all")
 
 	f.BoolVar(&raw.failed, "failed", false, "only connections that were never established, and half-open ones that sent a part again")
 	f.BoolVar(&raw.reset, "reset", false, "only those that an RST ended; of --failed, --reset, --retransmits any will do")
 	f.BoolVar(&raw.retransmits, "retransmits", false, "only those with segments that were sent again")
-	f.StringSliceVar(&raw.states, "state", nil, "only those whose last state is one of these `STATES`: CLOSE_WAIT,FIN_WAIT2")
+	f.Var(&raw.states, "state", "only those whose last state is one of these `STATES`: CLOSE_WAIT,FIN_WAIT2")
 	f.DurationVar(&raw.minHandshake, "min-handshake", 0, "only those whose handshake took this `TIME` or more, such as 10ms")
 	f.StringVar(&raw.failIf, "fail-if", "", "exit with status 3 if a connection is `WHAT`: 'failed|reset|retransmits|handshake>50ms'")
 
@@ -142,11 +142,11 @@ func flagSet(o *options, raw *rawFlags) *pflag.FlagSet {
 	f.BoolVarP(&raw.timeOfDay, "time", "T", false, "column of the time of day, HH:MM:SS")
 	f.BoolVarP(&o.wide, "wide", "w", false, "show all there is, in more than 80 columns")
 	f.BoolVar(&o.absolute, "absolute", false, "ladders: sequence numbers as on the wire, not relative to the initial ones")
-	f.StringVar(&o.containerNames, "container-names", "", "tell containers' and pods' names: ask Docker or Podman, at this `SOCKET` or where it usually is")
+	f.StringVar(&o.containerNames, "container-names", "", "tell containers' and pods' names: ask Docker or Podman, where it usually is or, with =`SOCKET`, there")
 	f.Lookup("container-names").NoOptDefVal = anyDaemon
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no start message and no summary; losses are still reported")
 
-	f.Uint64VarP(&o.count, "count", "c", 0, "stop when `N` connections have been written")
+	f.Uint64VarP(&o.count, "count", "c", 0, "stop when `N` connections have been written; those still open are written too")
 	f.DurationVar(&o.duration, "duration", 0, "stop after this `TIME`, such as 10s")
 	f.DurationVar(&o.linger, "linger", time.Second, "write a connection this `TIME` after it entered TIME_WAIT")
 	f.BoolVar(&o.timeWait, "time-wait", false, "write it only when TIME_WAIT has ended")
@@ -181,8 +181,8 @@ func formatNames() string {
 func parseOptions(args []string) (*options, error) {
 	o, raw := &options{}, &rawFlags{}
 	f := flagSet(o, raw)
-	if err := f.Parse(args); err != nil {
-		return nil, usageError{err}
+	if err := parseFlags(f, args); err != nil {
+		return nil, err
 	}
 	if o.help || o.version || o.man {
 		return o, nil
@@ -224,7 +224,7 @@ func parseOptions(args []string) (*options, error) {
 	if raw.json && raw.explain {
 		return nil, usagef("-j and --explain exclude each other: give one of them")
 	}
-	return o, errors.Join(o.checkFilter(raw), o.checkOutput(raw), o.checkLimits(f, raw))
+	return o, errors.Join(o.checkFilter(raw), o.checkOutput(raw), o.checkLimits(f, raw), o.checkFiles())
 }
 
 func (o *options) checkFilter(raw *rawFlags) (err error) {
@@ -336,6 +336,11 @@ func (o *options) checkLimits(f *pflag.FlagSet, raw *rawFlags) (err error) {
 	if f.Changed("container-names") && o.containerNames == "" {
 		return usagef("--container-names: no socket: --container-names=/var/run/docker.sock, or without =")
 	}
+	if o.replay != "" {
+		if err := replayExcludes(f); err != nil {
+			return err
+		}
+	}
 	if o.replay != "" && o.record != "" {
 		return usagef("--replay and --record exclude each other: a recording would only be copied")
 	}
@@ -368,7 +373,7 @@ func parsePorts(flag string, words []string) (ranges []tracer.PortRange, err err
 }
 
 func parsePrefix(s string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(s); err == nil {
+	if addr, err := netip.ParseAddr(s); err == nil && !strings.Contains(addr.Zone(), "/") {
 		addr = addr.Unmap().WithZone("")
 		return addr.Prefix(addr.BitLen())
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,8 @@ func TestOptions(t *testing.T) {
 				o.filter.Addresses = append(o.filter.Addresses, netip.MustParsePrefix(p))
 			}
 		}},
+		{`--comm "a,b",c`, func(o *options) { o.filter.Processes.Comms = []string{"a,b", "c"} }},
+		{"-a fe80::1%eth0", func(o *options) { o.filter.Addresses = []netip.Prefix{netip.MustParsePrefix("fe80::1/128")} }},
 		{"-4", func(o *options) { o.filter.Family = 4 }},
 		{"-6 -N 4026531840", func(o *options) { o.filter.Family, o.filter.Netns = 6, []uint32{4026531840} }},
 		{"-j -tT", func(o *options) { o.format, o.timeColumn = "json", output.TimeSeconds|output.TimeOfDay }},
@@ -70,6 +73,15 @@ func TestOptions(t *testing.T) {
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s:\ngot  %+v\nwant %+v", c.args, got, want)
 		}
+	}
+}
+
+// TestListOfLines: each line counts of what pgrep and the like print.
+func TestListOfLines(t *testing.T) {
+	got, err := parseOptions([]string{"-P", "80\n81,82\n"})
+	want := []tracer.PortRange{port(80, 80), port(81, 81), port(82, 82)}
+	if err != nil || !slices.Equal(got.filter.Ports, want) {
+		t.Errorf("%v, %v, want %v", got.filter.Ports, err, want)
 	}
 }
 
@@ -110,6 +122,7 @@ func TestWrongUsage(t *testing.T) {
 		{"-p 4194305", "-p 4194305: there is no such process"},
 		{"-a 10.0.0", "-a 10.0.0: neither an address"},
 		{"-a 10.0.0.0/33", "-a 10.0.0.0/33: neither an address"},
+		{"-a fe80::1%eth0/64", "-a fe80::1%eth0/64: neither an address"},
 		{"-N /etc/passwd", "-N /etc/passwd: neither the inode number nor the path"},
 		{"-4 -6", "-4 and -6 exclude each other"},
 		{"-o xml", "-o xml: no such format; there are: live, text, json, explain"},
@@ -120,7 +133,8 @@ func TestWrongUsage(t *testing.T) {
 		{"--ring-size 0", "--ring-size 0: not a power of two"},
 		{"--ring-size big", "--ring-size big: not a power of two"},
 		{"--duration 0s", "--duration 0s: not a positive time"},
-		{"--duration soon", "soon"},
+		{"--duration soon", "--duration soon: not a time such as"},
+		{"--duration 10", "--duration 10: not a time such as 250ms, 10s"},
 		{"--close-wait 0s", "--close-wait 0s: not a positive time"},
 		{"--linger -1s", "--linger -1s: not a positive time"},
 		{"--fail-if slow", `--fail-if: "slow" is not known; there are: failed, reset`},
@@ -132,14 +146,31 @@ func TestWrongUsage(t *testing.T) {
 		{"--fail-if finding=nothing", `--fail-if: there is no finding "nothing"`},
 		{"--state CLOSED", "--state CLOSED: no such state; there are: ESTABLISHED"},
 		{"--min-handshake 0s", "--min-handshake 0s: not a positive time"},
-		{"--min-handshake 10", "10"},
+		{"--min-handshake 10", "--min-handshake 10: not a time such as"},
 		{"--explain -o json", "--explain means -o explain, but -o says json"},
 		{"--explain -j", "-j and --explain exclude each other"},
 		{"-c 0", "-c 0: not a number from 1"},
+		{"-c -1", "-c -1: not a number from 1"},
+		{"--max-timelines many", "--max-timelines many: not a number"},
+		{"--json=5", "-j=5: it is given without a value"},
+		{"--port=", "-P: an empty value: give PORTS, or leave the flag out"},
+		{"-P 80,,81", "-P 80,,81: an empty value"},
+		{"--pid=", "-p: an empty value: give PID"},
+		{"--netns=", "-N: an empty value"},
+		{"--comm=", "--comm: an empty value"},
+		{"--replay=", "--replay: an empty value: give FILE"},
+		{"--output=", "-o: an empty value: give FORMAT"},
+		{"--fail-if=", "--fail-if: an empty value"},
 		{"--max-timelines 0", "--max-timelines 0: not a number from 1"},
 		{"--attach magic", "--attach magic: not one of"},
 		{"--replay a --record b", "--replay and --record exclude each other"},
 		{"--replay a --meta b", "--replay and --meta exclude each other"},
+		{"--replay a -P 80", "--replay shows all that was recorded: leave out -P"},
+		{"--replay a --netns 1", "--replay shows all that was recorded: leave out -N"},
+		{"--replay a --duration 1s", "--replay traces nothing: leave out --duration"},
+		{"--replay options.go -O ./options.go", "-O ./options.go: --replay has this file already"},
+		{"--record none -O ./none", "--record none: -O has this file already"},
+		{"--meta m --ready-file m", "--ready-file m: --meta has this file already"},
 		{"--check --meta b", "--check traces nothing"},
 		{"--check --replay b", "--check traces nothing"},
 		{"443", `unexpected argument "443"`},
@@ -182,6 +213,22 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// TestNotPrinted: what could not be written is a failure.
+func TestNotPrinted(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	for _, args := range []string{"--help", "--version", "--man", "--completion bash"} {
+		var stderr bytes.Buffer
+		status := command(context.Background(), strings.Fields(args), full, &stderr)
+		if status != exitFailure || !strings.Contains(stderr.String(), "no space left on device") {
+			t.Errorf("%s: status %d, %q", args, status, stderr.String())
+		}
+	}
+}
+
 func TestExplain(t *testing.T) {
 	forbidden := fmt.Errorf("create maps: %w: detail", tracer.ErrPermission)
 	refused := fmt.Errorf("%w: %w", tracer.ErrPermission, &tracer.AttachError{What: "segments sent", Refused: []tracer.Refusal{
@@ -199,6 +246,7 @@ func TestExplain(t *testing.T) {
 		{fmt.Errorf("%w: detail", tracer.ErrNoBTF), nil, "--btf FILE"},
 		{fmt.Errorf("%w: file is no BTF", tracer.ErrBTFFile), nil, "BTF file: file is no BTF"},
 		{fmt.Errorf("%w: detail", tracer.ErrMemlock), nil, "ulimit -l unlimited"},
+		{fmt.Errorf("start: %w", &os.PathError{Op: "fork/exec", Path: "/proc/self/exe", Err: unix.ENOENT}), nil, "mount -t proc proc /proc"},
 		{fmt.Errorf("attach: %w", tracer.ErrNoBPF), nil, "CONFIG_BPF_SYSCALL=y"},
 	} {
 		got := explainWith(c.err, c.missing)

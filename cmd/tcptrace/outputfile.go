@@ -3,8 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // outputFile is what --output-file asks for. What is of use only as a whole is there when it is whole: until
@@ -16,21 +19,22 @@ type outputFile struct {
 }
 
 func newOutputFile(path string, whole bool) (*outputFile, error) {
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return nil, fmt.Errorf("output file: %s is a directory: give the file's name in it", path)
+	place, special, err := resolve(path)
+	if err != nil {
+		return nil, err
 	}
-	if !whole {
+	if special || !whole {
 		f, err := os.Create(path)
 		if err != nil {
-			return nil, fmt.Errorf("output file: %w", err)
+			return nil, err
 		}
 		return &outputFile{f, path, false}, nil
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	f, err := os.CreateTemp(filepath.Dir(place), "."+filepath.Base(place)+"-*")
 	if err != nil {
-		return nil, fmt.Errorf("output file: %w", err)
+		return nil, of(path, err)
 	}
-	return &outputFile{f, path, true}, nil
+	return &outputFile{f, place, true}, nil
 }
 
 // finish gives the file its name, or removes it where it could not be written whole.
@@ -39,17 +43,91 @@ func (f *outputFile) finish(err error) error {
 		return errors.Join(err, f.Close())
 	}
 	if err == nil {
-		if err = f.Chmod(0o644); err == nil {
-			err = f.Close()
-		}
-		if err == nil {
-			err = os.Rename(f.Name(), f.path)
-		}
-		if err == nil {
-			return nil
-		}
-		err = fmt.Errorf("output file: %w", err)
+		err = f.Chmod(0o644)
 	}
-	f.Close()
-	return errors.Join(err, os.Remove(f.Name()))
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), f.path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// writeWhole creates or replaces a file whole or not at all.
+func writeWhole(path string, write func(io.Writer) error) error {
+	f, err := newOutputFile(path, true)
+	if err != nil {
+		return err
+	}
+	return f.finish(write(f))
+}
+
+// resolve follows symbolic links, so that what they point to is replaced and not they. What is special (a device, a
+// pipe, /dev/stderr) is nothing to replace: it is to be written to.
+func resolve(path string) (place string, special bool, err error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return path, false, nil
+	case err != nil:
+		return "", false, err
+	case info.IsDir():
+		return "", false, fmt.Errorf("%s is a directory: give the file's name in it", path)
+	case !info.Mode().IsRegular():
+		return path, true, nil
+	}
+	if place, err = filepath.EvalSymlinks(path); err != nil {
+		return path, true, nil // a file without a name, as /dev/stdout may be one
+	}
+	return place, false, nil
+}
+
+// removeOld: what an earlier run left must not pass for this one's.
+func removeOld(path string) error {
+	if path == "" {
+		return nil
+	}
+	place, special, err := resolve(path)
+	if err != nil || special {
+		return err
+	}
+	if err := os.Remove(place); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// of names in an error the file that was asked for, not the one that was to become it.
+func of(path string, err error) error {
+	var inner *fs.PathError
+	if errors.As(err, &inner) {
+		return &fs.PathError{Op: inner.Op, Path: path, Err: inner.Err}
+	}
+	return err
+}
+
+// checkFiles: what is read is not written over, and no two write to one file.
+func (o *options) checkFiles() error {
+	type named struct{ flag, path string }
+	read := []named{{"--replay", o.replay}, {"--btf", o.btf}}
+	written := []named{{"-O", o.outputFile}, {"--record", o.record}, {"--meta", o.meta}, {"--ready-file", o.readyFile}}
+	for i, w := range written {
+		for _, other := range slices.Concat(read, written[:i]) {
+			if w.path != "" && sameFile(w.path, other.path) {
+				return usagef("%s %s: %s has this file already: give another", w.flag, w.path, other.flag)
+			}
+		}
+	}
+	return nil
+}
+
+// sameFile: a device or a pipe may be given twice.
+func sameFile(a, b string) bool {
+	one, err1 := os.Stat(a)
+	other, err2 := os.Stat(b)
+	if err1 == nil && err2 == nil {
+		return one.Mode().IsRegular() && os.SameFile(one, other)
+	}
+	return filepath.Clean(a) == filepath.Clean(b)
 }

@@ -126,8 +126,15 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 // afterwards is what takes rights after the tracing began: files that are still to be written.
 func afterwards(o *options) (needs []tracer.Need) {
 	for _, path := range []string{o.readyFile, o.meta, o.outputFile} {
-		if path != "" {
-			needs = append(needs, tracer.WriteIn(filepath.Dir(path)))
+		if path == "" {
+			continue
+		}
+		switch place, special, err := resolve(path); {
+		case err != nil: // whoever writes it says so
+		case special:
+			needs = append(needs, tracer.WriteTo(place))
+		default:
+			needs = append(needs, tracer.WriteIn(filepath.Dir(place)))
 		}
 	}
 	if o.format == liveFormat {
@@ -136,7 +143,7 @@ func afterwards(o *options) (needs []tracer.Need) {
 	if o.containerNames != "" {
 		for _, socket := range daemonSockets(o.containerNames) {
 			if _, err := os.Stat(socket); err == nil {
-				needs = append(needs, tracer.ConnectTo(socket))
+				needs = append(needs, tracer.WriteTo(socket))
 			}
 		}
 	}
@@ -151,19 +158,29 @@ func replay(o *options, stdout, stderr io.Writer) (matched uint64, err error) {
 	}
 	defer f.Close()
 	var p *pipeline
-	err = events.Replay(f, func(clock events.Clock) (err error) {
-		p, err = newPipeline(o, clock, nil, stdout, stderr)
-		return err
+	var failed error // other than to read the recording
+	err = events.Replay(f, func(clock events.Clock) error {
+		p, failed = newPipeline(o, clock, nil, stdout, stderr)
+		return failed
 	}, func(e *events.Event) error {
-		return p.Event(e)
+		failed = p.Event(e)
+		return failed
 	})
-	if p != nil {
-		defer func() { err = errors.Join(err, p.close()) }()
+	switch {
+	case errors.Is(failed, errEnough):
+		err = nil
+	case failed != nil:
+		err = failed
+	case err != nil:
+		err = fmt.Errorf("replay %s: %w", o.replay, err)
 	}
-	if err != nil && !errors.Is(err, errEnough) {
-		return 0, fmt.Errorf("replay %s: %w", o.replay, err)
+	if p == nil {
+		return 0, err
 	}
-	err = p.finish()
+	defer func() { err = errors.Join(err, p.close()) }()
+	if failed == nil || err == nil { // what comes before a fault of the recording, which may be cut short, is told
+		err = errors.Join(err, p.finish())
+	}
 	return p.matched, err
 }
 
@@ -257,7 +274,7 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 	}
 	if o.outputFile != "" {
 		if p.file, err = newOutputFile(o.outputFile, output.ForFile(o.format)); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("output file: %w", err)
 		}
 		opts.Out = p.file
 	}
