@@ -71,6 +71,9 @@ type Assembler struct {
 	// inDoubt: up to then an event was lost that was anybody's, and not all that came before it
 	// need have been seen here yet.
 	inDoubt uint64
+	// unclaimed are losses of endpoints of which nothing was known yet, unclaimedAt the time of the last.
+	unclaimed   map[events.Tuple]events.Loss
+	unclaimedAt uint64
 	// nextSweep is when half-open timelines are looked over again.
 	nextSweep uint64
 
@@ -96,6 +99,8 @@ func New(opts Options) *Assembler {
 		earlier: make(map[remoteEnd]*Timeline),
 		waits:   make(map[events.Tuple]*timeWait),
 		failed:  make(map[uint64]*Timeline),
+
+		unclaimed: make(map[events.Tuple]events.Loss),
 
 		halfOpen: list{of: func(t *Timeline) *links { return &t.track.half }},
 		live:     list{of: func(t *Timeline) *links { return &t.track.live }},
@@ -165,34 +170,6 @@ func (a *Assembler) Advance(now uint64) []Update {
 	a.begin()
 	a.advance(now)
 	return a.updates
-}
-
-// Lost takes note that events of an endpoint were lost. Where nothing says which endpoint, it may have been any.
-func (a *Assembler) Lost(l events.Loss) []Update {
-	a.begin()
-	t := a.bySock[l.Sock]
-	if t == nil {
-		t = a.byTuple[l.Tuple]
-	}
-	switch {
-	case t != nil:
-		a.gap(t, l.FirstNS, l.Records)
-	case l.Tuple == events.Tuple{}:
-		a.inDoubt = max(a.inDoubt, l.FirstNS)
-		for t := a.live.first; t != nil; t = t.track.live.next {
-			a.gap(t, l.FirstNS, 0)
-		}
-	}
-	return a.updates
-}
-
-// gap marks what may be missing; lost 0 means that nobody knows how much.
-func (a *Assembler) gap(t *Timeline, at, lost uint64) {
-	t.Complete = false
-	t.LostEvents += lost
-	entry := a.place(t, max(at, t.Start))
-	entry.Type, entry.Lost = EntryGap, lost
-	a.tell(t, entry)
 }
 
 // Finish tells of every timeline that is left, closed or not, oldest first.
@@ -308,8 +285,7 @@ func (a *Assembler) open(e *events.Event, at uint64) *Timeline {
 	t.Local, t.Remote = e.Tuple().Local(), e.Tuple().Remote()
 	a.live.push(t)
 	if at <= a.inDoubt {
-		t.Complete = false
-		a.place(t, at).Type = EntryGap
+		a.lacksBeginning(t, e, 0)
 	}
 	return t
 }

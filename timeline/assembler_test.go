@@ -194,21 +194,6 @@ func TestRefusedByTimeWait(t *testing.T) {
 	}
 }
 
-func TestLossMarksItsTimeline(t *testing.T) {
-	s := newStory(t, timeline.Options{})
-	s.established(7)
-	s.take(s.a.Lost(events.Loss{Sock: 7, FirstNS: s.now + 1, Records: 3}))
-	s.port++
-	s.established(8)
-	s.take(s.a.Finish(s.now))
-	equal(t, "ended", len(s.ended), 2)
-	hit, other := s.ended[0], s.ended[1]
-	equal(t, "complete", hit.Complete, false)
-	equal(t, "lost", hit.LostEvents, 3)
-	equal(t, "gap", hit.Entries[len(hit.Entries)-1].Type, timeline.EntryGap)
-	equal(t, "the other is complete", other.Complete, true)
-}
-
 // TestTrafficSoFarIsASnapshots: the counters of the last change of state are not those of the end.
 func TestTrafficSoFarIsASnapshots(t *testing.T) {
 	s := newStory(t, timeline.Options{})
@@ -227,35 +212,6 @@ func TestSocketReused(t *testing.T) {
 	equal(t, "timelines", len(s.ended), 2)
 	for i, tl := range s.ended {
 		equal(t, "way", way(&tl), "LISTEN SYN_RECV ESTABLISHED")
-		equal(t, "complete", tl.Complete, i == 1)
-	}
-}
-
-// TestLossOfUnknownMarksAll: where nobody knows whose the events were, they may have been anybody's.
-func TestLossOfUnknownMarksAll(t *testing.T) {
-	s := newStory(t, timeline.Options{})
-	s.established(7)
-	s.port++
-	s.established(8)
-	s.take(s.a.Lost(events.Loss{FirstNS: s.now, Records: 3}))
-	s.take(s.a.Finish(s.now))
-	for _, tl := range s.ended {
-		equal(t, "complete", tl.Complete, false)
-		equal(t, "gap", tl.Entries[len(tl.Entries)-1].Type, timeline.EntryGap)
-	}
-}
-
-// TestLossOfUnknownMarksWhatIsYetToBeRead: what the ring still held when the loss was noticed.
-func TestLossOfUnknownMarksWhatIsYetToBeRead(t *testing.T) {
-	s := newStory(t, timeline.Options{})
-	s.take(s.a.Lost(events.Loss{FirstNS: s.now + sec/2, Records: 1}))
-	s.established(7)
-	s.port++
-	s.wait(sec)
-	s.established(8)
-	s.take(s.a.Finish(s.now))
-	equal(t, "timelines", len(s.ended), 2)
-	for i, tl := range s.ended {
 		equal(t, "complete", tl.Complete, i == 1)
 	}
 }
@@ -323,24 +279,6 @@ func TestReuseAsTheLineFallsDue(t *testing.T) {
 	if s.ended[0].ID == s.ended[1].ID {
 		t.Errorf("timeline %d is told twice", s.ended[0].ID)
 	}
-}
-
-// TestChangeThatWasNotTold: one that does not follow from the last means that something is missing.
-func TestChangeThatWasNotTold(t *testing.T) {
-	s := newStory(t, timeline.Options{})
-	s.established(7)
-	s.state(7, events.FinWait1, events.FinWait2, 0)
-	s.take(s.a.Finish(s.now))
-	tl := s.only()
-	equal(t, "states", way(tl), "LISTEN SYN_RECV ESTABLISHED FIN_WAIT1 FIN_WAIT2")
-	equal(t, "complete", tl.Complete, false)
-	gaps := 0
-	for _, e := range tl.Entries {
-		if e.Type == timeline.EntryGap {
-			gaps++
-		}
-	}
-	equal(t, "gaps", gaps, 1)
 }
 
 // TestRedirectedToThisHost: the device has another name for the connection than its socket. Both ways it is one.

@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"slices"
 	"time"
 
 	"tcptrace/events"
@@ -19,7 +20,7 @@ func (a *Assembler) segment(e *events.Event, dir Dir) {
 		return
 	}
 	if e.Notes().Has(events.NoteUnconfirmed) {
-		t.track.unconfirmed = t.track.unconfirmed || len(t.Entries) == 0
+		t.track.unconfirmed = t.track.unconfirmed || !t.hasSome()
 	} else {
 		a.confirm(t)
 	}
@@ -28,6 +29,11 @@ func (a *Assembler) segment(e *events.Event, dir Dir) {
 	t.timeOneWay(entry)
 	a.tell(t, entry)
 	a.react(t, entry, e)
+}
+
+// hasSome: something was seen of it, not only that something may be missing.
+func (t *Timeline) hasSome() bool {
+	return slices.ContainsFunc(t.Entries, func(e Entry) bool { return e.Type != EntryGap })
 }
 
 // isNobodys: a RST that may be another host's, for no connection that is known here.
@@ -159,6 +165,7 @@ func (a *Assembler) openServer(e *events.Event, replace bool) *Timeline {
 	t.Role = RoleServer
 	t.State = events.Close
 	t.track.server = true
+	a.claim(t, e)
 	a.halfOpen.push(t)
 	if replace {
 		a.bind(t, e.Tuple())
