@@ -423,6 +423,7 @@ func (a *Assembler) place(t *Timeline, at uint64) *Entry {
 		t.Entries[i-1] = Entry{}
 	}
 	t.Entries[i].Time = at
+	t.Start = min(t.Start, at) // a received segment may be told after what it led to
 	return &t.Entries[i]
 }
 

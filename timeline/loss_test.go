@@ -1,10 +1,14 @@
 package timeline_test
 
 import (
+	"bytes"
+	"path/filepath"
 	"testing"
 
 	"tcptrace/events"
 	"tcptrace/gen"
+	"tcptrace/internal/schema"
+	"tcptrace/output"
 	"tcptrace/timeline"
 )
 
@@ -131,4 +135,57 @@ func TestSocketThatWasNotTold(t *testing.T) {
 	tl := s.only()
 	equal(t, "states", way(tl), "LISTEN SYN_RECV CLOSE_WAIT LAST_ACK")
 	equal(t, "complete", tl.Complete, false)
+}
+
+// TestEachLossShows: whichever event of a scenario is lost, its endpoint is told with a gap, and what is told is well formed. So it is
+// where nobody knows that there was one.
+func TestEachLossShows(t *testing.T) {
+	recordings, _ := filepath.Glob("testdata/*.events")
+	for _, path := range recordings {
+		name := filepath.Base(path)
+		all := records(t, path)
+		for lost, l := range all {
+			if l.Kind() == events.KindSnapshot {
+				continue // what it adds up to is told by the rest
+			}
+			for _, known := range []bool{true, false} {
+				var out bytes.Buffer
+				w, err := output.New("json", output.Options{Out: &out})
+				if err != nil {
+					t.Fatal(err)
+				}
+				a := timeline.New(timeline.Options{Linger: sec})
+				marked, told := uint64(0), false
+				take := func(updates []timeline.Update) {
+					for i := range updates {
+						u := &updates[i]
+						if err := w.Write(u); err != nil {
+							t.Fatal(err)
+						}
+						marked += u.Timeline.LostEvents
+						told = told || u.Kind == timeline.UpdateEnd && u.Timeline.Local == l.Tuple().Local()
+					}
+				}
+				for i, e := range all {
+					if i != lost {
+						take(a.Add(e))
+					} else if known {
+						take(a.Lost(events.Loss{Tuple: *e.Tuple(), Sock: e.Sock(), FirstNS: e.Time(), Records: 1}))
+					}
+				}
+				take(a.Finish(all[len(all)-1].Time()))
+				if err := w.Close(); err != nil {
+					t.Fatal(err)
+				}
+				for line := range bytes.Lines(out.Bytes()) {
+					if err := schema.Validate(line); err != nil {
+						t.Errorf("%s without event %d: %v\n%s", name, lost, err, line)
+					}
+				}
+				if known && told && marked == 0 {
+					t.Errorf("%s: the loss of event %d, kind %d, shows nowhere", name, lost, l.Kind())
+				}
+			}
+		}
+	}
 }

@@ -98,7 +98,9 @@ func (a *Assembler) owner(e *events.Event, dir Dir) *Timeline {
 	t := a.ofSegment(e, dir)
 
 	if t != nil && t.track.replacesID != 0 {
-		if flags.Has(events.SYN) {
+		// Where its SYN-ACK was missed, the ACK of it shows that there was one.
+		acks := dir == Rx && !flags.Has(events.RST) && e.Header().Seq() == t.track.remote.isn+1
+		if flags.Has(events.SYN) || acks {
 			if !opens {
 				a.reuse(t)
 			}
@@ -315,8 +317,12 @@ func (a *Assembler) giveBack(n *Timeline, e *events.Event, dir Dir) *Timeline {
 	} else if k := &old.track; k.tuple == n.track.tuple || k.hasAlias && k.alias == n.track.tuple {
 		a.byTuple[n.track.tuple] = old
 	}
+	to.LostEvents += n.LostEvents
+	to.Complete = to.Complete && n.Complete
 	for _, entry := range n.Entries {
-		to.relate(&entry)
+		if entry.Type == EntrySegment || entry.Type == EntryDrop {
+			to.relate(&entry)
+		}
 		if old != nil {
 			kept := a.place(old, entry.Time)
 			*kept = entry

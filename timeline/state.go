@@ -36,6 +36,9 @@ func (a *Assembler) stateChange(e *events.Event) {
 		t = a.openBefore(e)
 		t.State = from
 	}
+	if t.track.replacesID != 0 {
+		a.reuse(t) // it has a socket: its SYN was granted
+	}
 	if t.State == events.StateUnknown {
 		t.State = from // what was seen before this were segments
 	}
