@@ -37,6 +37,16 @@ type Options struct {
 // DefaultMaxLive is Options.MaxLive's default.
 const DefaultMaxLive = 65536
 
+const (
+	// entriesEach bounds the entries that are kept at once, as so many for each of MaxLive: one connection's may have many more,
+	// but a SYN or a RST that comes again and again must not take all memory.
+	entriesEach = 32
+	// leastLive: a bound of fewer timelines is not one of their entries.
+	leastLive = 1024
+	// keptEntries is how many a timeline that is used again may have room for.
+	keptEntries = 256
+)
+
 // Stats are running totals.
 type Stats struct {
 	Timelines uint64 // begun
@@ -65,6 +75,8 @@ type Assembler struct {
 
 	// halfOpen and live hold timelines in order of age, oldest first.
 	halfOpen, live list
+	// entries is how many the live ones have.
+	entries int
 	// due timelines, each queue in order of time: all in one have the same delay.
 	settling, lingering, waiting, orphans, strays queue[*Timeline]
 	expiring, vanished                            queue[*timeWait]
@@ -162,6 +174,7 @@ func (a *Assembler) Add(e *events.Event) []Update {
 	case events.KindOverflow:
 		a.overflow(e)
 	}
+	a.limit(e)
 	return a.updates
 }
 
@@ -192,6 +205,9 @@ func (a *Assembler) Finish(now uint64) []Update {
 func (a *Assembler) begin() {
 	a.updates, a.told = a.updates[:0], a.told[:0]
 	for _, t := range a.spent {
+		if cap(t.Entries) > keptEntries {
+			t.Entries = nil
+		}
 		*t = Timeline{
 			Entries:  t.Entries[:0],
 			Findings: t.Findings[:0],
@@ -268,7 +284,7 @@ func (a *Assembler) find(e *events.Event) *Timeline {
 // open begins a timeline.
 func (a *Assembler) open(e *events.Event, at uint64) *Timeline {
 	for a.live.n >= a.opts.MaxLive {
-		a.evict()
+		a.evictOldest()
 	}
 	var t *Timeline
 	if n := len(a.free); n > 0 {
@@ -290,14 +306,37 @@ func (a *Assembler) open(e *events.Event, at uint64) *Timeline {
 	return t
 }
 
-// evict writes the oldest half-open timeline, else the oldest, before its time.
-func (a *Assembler) evict() {
-	t := a.halfOpen.first
-	if t == nil {
-		t = a.live.first
+// evictOldest makes room: of the half-open ones, if there are any.
+func (a *Assembler) evictOldest() {
+	if t := a.halfOpen.first; t != nil {
+		a.evict(t)
+	} else {
+		a.evict(a.live.first)
 	}
-	t.Complete = false
-	a.stats.Evicted++
+}
+
+// limit evicts the timeline of an event where there are too many entries: there is no end of it, or of those like it.
+func (a *Assembler) limit(e *events.Event) {
+	if a.entries <= entriesEach*max(a.opts.MaxLive, leastLive) {
+		return
+	}
+	if t := a.find(e); t != nil {
+		a.evict(t)
+	}
+}
+
+// evict writes a timeline before its time.
+func (a *Assembler) evict(t *Timeline) {
+	switch {
+	case t.End.Known: // nothing but stragglers could follow
+	case t.State == events.TimeWait:
+		a.rememberTimeWait(t)
+	default:
+		t.Complete = false
+	}
+	if !t.track.unconfirmed {
+		a.stats.Evicted++
+	}
 	a.write(t)
 }
 
@@ -384,6 +423,9 @@ func (a *Assembler) forget(t *Timeline) {
 		delete(a.earlier, end)
 	}
 	a.settled(t)
+	if t.track.live.in {
+		a.entries -= len(t.Entries)
+	}
 	a.live.remove(t)
 	t.track.turn++ // out of its queue
 	a.spent = append(a.spent, t)
@@ -423,6 +465,9 @@ func (a *Assembler) place(t *Timeline, at uint64) *Entry {
 		t.Entries[i-1] = Entry{}
 	}
 	t.Entries[i].Time = at
+	if t.track.live.in {
+		a.entries++
+	}
 	t.Start = min(t.Start, at) // a received segment may be told after what it led to
 	return &t.Entries[i]
 }

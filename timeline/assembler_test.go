@@ -91,6 +91,64 @@ func TestFloodIsBounded(t *testing.T) {
 	equal(t, "the established one is still there", s.ended[0].State, events.CloseWait)
 }
 
+// TestEvictedFromTimeWait: it is written before it has lingered, and lacks nothing.
+func TestEvictedFromTimeWait(t *testing.T) {
+	s := newStory(t, timeline.Options{MaxLive: 2, Linger: sec})
+	for range 3 {
+		s.established(7)
+		s.activeClose(7)
+		s.port++
+	}
+	equal(t, "written", len(s.ended), 1)
+	equal(t, "state", s.ended[0].State, events.TimeWait)
+	equal(t, "complete", s.ended[0].Complete, true)
+	s.port -= 3
+	s.segment(events.KindReceive, events.FIN|events.ACK, 0, y+2, 1050)
+	equal(t, "addenda", len(s.addenda), 1)
+}
+
+// TestFloodOfForwardedIsNotEvicted: what would not have been told is not written early.
+func TestFloodOfForwardedIsNotEvicted(t *testing.T) {
+	s := newStory(t, timeline.Options{MaxLive: 100})
+	for s.port = 1; s.port <= 300; s.port++ {
+		s.unconfirmedSYN()
+	}
+	equal(t, "evicted", s.a.Stats().Evicted, 0)
+	equal(t, "written", len(s.ended), 0)
+	equal(t, "timelines", s.a.Stats().Timelines, 100)
+}
+
+// TestFloodOfOneIsBounded: the same SYN comes again and again.
+func TestFloodOfOneIsBounded(t *testing.T) {
+	const n, bound = 200000, 33000
+	s := newStory(t, timeline.Options{MaxLive: 100})
+	s.established(7)
+	s.port++
+	kept := func() (entries int) {
+		for tl := range s.a.All() {
+			entries += len(tl.Entries)
+		}
+		return entries
+	}
+	most, lines := 0, uint64(0)
+	for i := range n {
+		s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+		if i%1000 == 0 {
+			most = max(most, kept())
+		}
+		lines += uint64(len(s.ended))
+		s.ended = s.ended[:0]
+	}
+	if most > bound || lines == 0 {
+		t.Errorf("%d entries were kept, want at most %d; %d lines were written early", most, bound, lines)
+	}
+	equal(t, "evicted", s.a.Stats().Evicted, lines)
+	s.port--
+	s.state(7, events.Established, events.CloseWait, 0)
+	s.take(s.a.Finish(s.now))
+	equal(t, "the established one is still there, and complete", s.ended[0].Complete, true)
+}
+
 func TestTimeWaitIsWaitedOut(t *testing.T) {
 	s := newStory(t, timeline.Options{WholeTimeWait: true})
 	s.established(7)
