@@ -59,6 +59,23 @@ func TestJSONOfTheNameless(t *testing.T) {
 	}
 }
 
+// A reason that has no name on this kernel is its number.
+func TestJSONReasonWithoutName(t *testing.T) {
+	o := storyOptions()
+	o.ResetReason = func(uint32) string { return "" }
+	o.DropReason = nil
+	s := &story{t: timeline.Timeline{ID: 1,
+		Teardown: timeline.Teardown{ResetBy: timeline.SideLocal, ResetReason: 77},
+		Entries:  []timeline.Entry{{Type: timeline.EntryDrop, Dir: timeline.Rx, DropReason: 88}},
+	}}
+	line := string(written(t, "json", o, s))
+	for _, want := range []string{`"reset":{"by":"local","reason":"77","inferred":false}`, `"reason":"88","dir":"rx"`} {
+		if !strings.Contains(line, want) {
+			t.Errorf("no %s in %s", want, line)
+		}
+	}
+}
+
 // A field that may be unknown says so in the list, or this finds it.
 func TestJSONUnknownIsOptional(t *testing.T) {
 	source := Source{Timeline: &timeline.Timeline{ID: 1}, Entry: &timeline.Entry{}, Finding: &timeline.Finding{}, Options: &Options{}}

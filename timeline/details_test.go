@@ -149,6 +149,7 @@ func TestHalfClosedIsOpen(t *testing.T) {
 	tl := s.only()
 	equal(t, "teardown", tl.Teardown.Kind, timeline.TeardownNone)
 	equal(t, "initiator", tl.Teardown.Initiator, timeline.SideRemote)
+	equal(t, "closed by", tl.ClosedBy.Side, timeline.SideRemote)
 	equal(t, "ended", tl.End.Known, false)
 	equal(t, "duration", tl.Teardown.DurationNS.Known, false)
 }
