@@ -126,7 +126,7 @@ func (a *Assembler) owner(e *events.Event, dir Dir) *Timeline {
 		}
 		return t
 	}
-	if w := a.waits[*tuple]; w != nil {
+	if w := a.waitOf(tuple, e.Time()); w != nil {
 		if opens && dir == Rx {
 			n := a.openServer(e, true)
 			n.track.replacesID = w.id
@@ -275,7 +275,7 @@ func (a *Assembler) reuse(t *Timeline) {
 
 // endWaitByReuse ends the TIME_WAIT of whoever had the tuple that by has now.
 func (a *Assembler) endWaitByReuse(by *Timeline, tuple *events.Tuple, at uint64) {
-	if w := a.waits[*tuple]; w != nil {
+	if w := a.waitOf(tuple, at); w != nil {
 		if w.gone != 0 {
 			at = min(at, w.gone)
 		}
