@@ -126,6 +126,10 @@ func TestSelfCheck(t *testing.T) {
 		{"FIN_WAIT2 out of nothing", func(c *connection) {
 			c.t.Entries[5].To = events.FinWait2
 		}, "state-disagrees transition-illegal"},
+		{"what was dropped here breaks nothing", func(c *connection) {
+			c.segment(rx, ack, timeline.StepNone, 900, 900)
+			c.t.Entries[len(c.t.Entries)-1].Type = timeline.EntryDrop
+		}, "segment-dropped-here"},
 		{"and nothing is said of what was not seen whole", func(c *connection) {
 			c.t.Entries[5].To = events.FinWait2
 			c.t.Complete = false

@@ -120,3 +120,16 @@ func TestCloseWait(t *testing.T) {
 		}
 	}
 }
+
+// TestNoData is said only of what was seen whole.
+func TestNoData(t *testing.T) {
+	for _, complete := range []bool{true, false} {
+		c := client().opened().closed()
+		c.t.Complete = complete
+		c.t.Traffic.TxBytes, c.t.Traffic.RxBytes = timeline.Some(uint64(0)), timeline.Some(uint64(0))
+		New(Options{}).Find(&c.t)
+		if got, want := codes(&c.t), map[bool]string{true: "no-data"}[complete]; got != want {
+			t.Errorf("complete %v: found %q, want %q", complete, got, want)
+		}
+	}
+}

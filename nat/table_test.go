@@ -75,6 +75,10 @@ func TestLookup(t *testing.T) {
 			t.add(here, original, reply, sec(100))
 			t.add(there, original, second, sec(100))
 		}},
+		{name: "different in two places, one after the other", fill: func(t *Table) {
+			t.add(here, original, reply, sec(98))
+			t.add(there, original, second, sec(99))
+		}},
 		{name: "different in two zones", fill: func(t *Table) {
 			t.add(here, original, reply, sec(100))
 			t.add(place{-1, 7, 7}, original, second, sec(100))

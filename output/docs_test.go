@@ -69,12 +69,12 @@ func fieldTable(fields []Field) []byte {
 		}
 		if entries {
 			var in []string
-			for t := timeline.EntryState; t <= timeline.EntryGap; t++ {
+			for t := timeline.EntryState; t <= timeline.EntryOwner; t++ {
 				if f.In.Has(t) {
 					in = append(in, t.String())
 				}
 			}
-			if len(in) == int(timeline.EntryGap) {
+			if len(in) == int(timeline.EntryOwner) {
 				in = []string{"all"}
 			}
 			typ += " | " + strings.Join(in, ", ")

@@ -207,7 +207,7 @@ var startFields = []Field{
 	{Path: "accepted_by.comm", Kind: Text, Optional: true, Doc: "its name",
 		value: func(b []byte, s *Source) []byte { return appendComm(b, &s.Timeline.AcceptedBy.Comm) }},
 
-	{Path: "closed_by", Kind: Object, Optional: true, Doc: "who ended the connection; null while it is open",
+	{Path: "closed_by", Kind: Object, Optional: true, Doc: "who ended the connection, by its FIN, an RST or otherwise; null while nobody has begun to",
 		present: func(s *Source) bool { return s.Timeline.ClosedBy.Side != timeline.SideUnknown }},
 	{Path: "closed_by.side", Kind: Word, Doc: "`local`, `remote`, `both` or `kernel`",
 		value: func(b []byte, s *Source) []byte { return append(b, s.Timeline.ClosedBy.Side.String()...) }},

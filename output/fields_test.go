@@ -154,7 +154,7 @@ func TestSchemaRequiresOfEntries(t *testing.T) {
 	if err := json.Unmarshal(docs.TimelineSchema, &doc); err != nil {
 		t.Fatal(err)
 	}
-	for typ := timeline.EntryState; typ <= timeline.EntryGap; typ++ {
+	for typ := timeline.EntryState; typ <= timeline.EntryOwner; typ++ {
 		got := slices.Clone(doc.Defs.Entry.Required)
 		for _, rule := range doc.Defs.Entry.AllOf {
 			is := rule.If.Properties.Type
@@ -167,6 +167,9 @@ func TestSchemaRequiresOfEntries(t *testing.T) {
 			if f.In.Has(typ) && !f.Optional {
 				want = append(want, f.Path)
 			}
+		}
+		if typ == timeline.EntryOwner {
+			want = append(want, "pid") // optional only where the kernel changed a state
 		}
 		slices.Sort(got)
 		slices.Sort(want)
@@ -215,6 +218,10 @@ func TestSchemaHasTheWords(t *testing.T) {
 	check("entry.from", entry["from"], words[events.State](), "UNKNOWN", "NEW_SYN_RECV")
 	check("entry.flags", entry["flags"].Items, slices.Clone(events.FlagNames[:]))
 
+	check("handshake.ecn", in["handshake.ecn"], words[timeline.ECN]())
+	check("handshake.fast_open", in["handshake.fast_open"], words[timeline.FastOpen]())
+	check("nat.source", in["nat.source"], words[timeline.TranslationSource]())
+	check("entry.source", entry["source"], words[events.OwnerSource]())
 	check("process.source", in["process.source"], words[events.OwnerSource]())
 }
 

@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"tcptrace/events"
 	"tcptrace/internal/schema"
 	"tcptrace/timeline"
 )
@@ -40,6 +41,39 @@ func TestJSONNothingKnown(t *testing.T) {
 		t.Error(err)
 	}
 	golden(t, "nothing-known.json", out.Bytes())
+}
+
+// A process may have no name: prctl(PR_SET_NAME, "").
+func TestJSONOfTheNameless(t *testing.T) {
+	nobody := timeline.Process{PID: 7, Source: events.SourceConnect}
+	line := written(t, "json", storyOptions(), &story{t: timeline.Timeline{
+		ID: 1, Process: nobody, OpenedBy: timeline.Actor{PID: 7}, AcceptedBy: timeline.Actor{PID: 7},
+		ClosedBy: timeline.Closer{Side: timeline.SideLocal, Actor: timeline.Actor{PID: 7}},
+		Entries: []timeline.Entry{
+			{Type: timeline.EntryOwner, PID: 7, Source: events.SourceIO},
+			{Type: timeline.EntryState, PID: 7, From: events.Close, To: events.SynSent},
+		},
+	}})
+	if err := schema.Validate(line); err != nil {
+		t.Errorf("%v\n%s", err, line)
+	}
+}
+
+// A reason that has no name on this kernel is its number.
+func TestJSONReasonWithoutName(t *testing.T) {
+	o := storyOptions()
+	o.ResetReason = func(uint32) string { return "" }
+	o.DropReason = nil
+	s := &story{t: timeline.Timeline{ID: 1,
+		Teardown: timeline.Teardown{ResetBy: timeline.SideLocal, ResetReason: 77},
+		Entries:  []timeline.Entry{{Type: timeline.EntryDrop, Dir: timeline.Rx, DropReason: 88}},
+	}}
+	line := string(written(t, "json", o, s))
+	for _, want := range []string{`"reset":{"by":"local","reason":"77","inferred":false}`, `"reason":"88","dir":"rx"`} {
+		if !strings.Contains(line, want) {
+			t.Errorf("no %s in %s", want, line)
+		}
+	}
 }
 
 // A field that may be unknown says so in the list, or this finds it.

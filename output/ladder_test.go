@@ -248,6 +248,21 @@ func TestCSVIsReadBack(t *testing.T) {
 	}
 }
 
+// TestCSVHasNoFormula: whatever a spreadsheet takes for the beginning of one.
+func TestCSVHasNoFormula(t *testing.T) {
+	for _, begin := range []string{"=", "+", "-", "@", "\t=", "\r="} {
+		s := tell("formula", "10.0.0.1:1", "10.0.0.2:2").by(7, begin+"1", events.SourceIO).toBy(events.SynSent).end()
+		records, err := csv.NewReader(bytes.NewReader(written(t, "csv", storyOptions(), s))).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cell := records[1][slices.Index(records[0], "process.comm")]
+		if strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
+			t.Errorf("%q begins a cell: %q", begin, cell)
+		}
+	}
+}
+
 // statement is what Mermaid's grammar of sequence diagrams has a line be, as far as it is used here.
 var statement = regexp.MustCompile(`^    (accTitle: .+|participant [LR] as .+|[LR](->>|--\)|-x)[LR]: .+|Note (left of L|right of R|over L,R): .+)$`)
 

@@ -286,7 +286,7 @@ func stories() []*story {
 	e := &s.t.Entries[2] // who has no socket has no sequence number either
 	e.Seq, e.SeqRel = 0, timeline.Maybe[uint32]{}
 	s.t.Handshake.Errno = uint16(syscall.ECONNREFUSED)
-	s.t.Teardown = timeline.Teardown{Kind: timeline.TeardownReset, Initiator: timeline.SideRemote, ResetBy: timeline.SideRemote}
+	s.t.Teardown = timeline.Teardown{ResetBy: timeline.SideRemote}
 	s.t.ClosedBy.Side = timeline.SideRemote
 
 	s = add(tell("timed-out", "192.168.1.23:40514", "203.0.113.5:5432"))

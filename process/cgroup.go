@@ -37,6 +37,9 @@ func (c *Cgroups) Path(id uint64) string {
 		return ""
 	}
 	c.walked = time.Now()
+	if len(c.paths) >= maxKnown {
+		clear(c.paths) // most of them are gone
+	}
 	c.walk(func(path string) {
 		if id, err := inode(filepath.Join(c.mount, path)); err == nil {
 			c.paths[id] = path

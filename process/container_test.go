@@ -1,6 +1,9 @@
 package process
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 const (
 	id1 = "3f2b7d5c9e0a4b1f8c6d2e7a9b0c1d3e5f708192a3b4c5d6e7f8091a2b3c4d5e"
@@ -66,5 +69,21 @@ func TestContainerOf(t *testing.T) {
 				t.Errorf("%s:\n got %+v\nwant %+v", c.path, got, c.want)
 			}
 		})
+	}
+}
+
+// TestCgroupsAreBounded: those that were there once and are gone are not remembered for ever.
+func TestCgroupsAreBounded(t *testing.T) {
+	c := &Cgroups{mount: t.TempDir(), paths: map[uint64]string{}}
+	for id := uint64(1); id <= maxKnown+10; id++ {
+		c.walked = time.Time{}
+		c.Path(1<<40 + id)
+	}
+	if len(c.paths) > maxKnown+1 {
+		t.Errorf("%d paths are remembered", len(c.paths))
+	}
+	c.walked = time.Time{}
+	if id, err := inode(c.mount); err != nil || c.Path(id) != "/" {
+		t.Errorf("the root, %d, is %q (%v)", id, c.Path(id), err)
 	}
 }

@@ -142,3 +142,29 @@ func TestReader(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestReaderIsBounded: what is remembered of processes, however many there were.
+func TestReaderIsBounded(t *testing.T) {
+	questions, ask := io.Pipe()
+	answers, say := io.Pipe()
+	served := make(chan error, 1)
+	go func() { served <- Serve(t.TempDir(), questions, say) }()
+	r := NewReader(answers, ask, &Cgroups{}, nil)
+	const n = maxKnown + 100
+	for pid := uint32(1); pid <= n; {
+		before := r.total
+		if r.See(id(pid, 1, "x")); r.total > before {
+			pid++
+		} else {
+			r.Settle(time.Minute) // there were too many at once
+		}
+	}
+	r.Settle(time.Minute)
+	if len(r.asked) != maxKnown || len(r.order) != maxKnown || len(r.known) > maxKnown {
+		t.Errorf("%d asked for, %d in order, %d known; want at most %d", len(r.asked), len(r.order), len(r.known), maxKnown)
+	}
+	r.Close()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}

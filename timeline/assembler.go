@@ -37,6 +37,16 @@ type Options struct {
 // DefaultMaxLive is Options.MaxLive's default.
 const DefaultMaxLive = 65536
 
+const (
+	// entriesEach bounds the entries that are kept at once, as so many for each of MaxLive: one connection's may have many more,
+	// but a SYN or a RST that comes again and again must not take all memory.
+	entriesEach = 32
+	// leastLive: a bound of fewer timelines is not one of their entries.
+	leastLive = 1024
+	// keptEntries is how many a timeline that is used again may have room for.
+	keptEntries = 256
+)
+
 // Stats are running totals.
 type Stats struct {
 	Timelines uint64 // begun
@@ -65,12 +75,17 @@ type Assembler struct {
 
 	// halfOpen and live hold timelines in order of age, oldest first.
 	halfOpen, live list
+	// entries is how many the live ones have.
+	entries int
 	// due timelines, each queue in order of time: all in one have the same delay.
 	settling, lingering, waiting, orphans, strays queue[*Timeline]
 	expiring, vanished                            queue[*timeWait]
 	// inDoubt: up to then an event was lost that was anybody's, and not all that came before it
 	// need have been seen here yet.
 	inDoubt uint64
+	// unclaimed are losses of endpoints of which nothing was known yet, unclaimedAt the time of the last.
+	unclaimed   map[events.Tuple]events.Loss
+	unclaimedAt uint64
 	// nextSweep is when half-open timelines are looked over again.
 	nextSweep uint64
 
@@ -96,6 +111,8 @@ func New(opts Options) *Assembler {
 		earlier: make(map[remoteEnd]*Timeline),
 		waits:   make(map[events.Tuple]*timeWait),
 		failed:  make(map[uint64]*Timeline),
+
+		unclaimed: make(map[events.Tuple]events.Loss),
 
 		halfOpen: list{of: func(t *Timeline) *links { return &t.track.half }},
 		live:     list{of: func(t *Timeline) *links { return &t.track.live }},
@@ -157,6 +174,7 @@ func (a *Assembler) Add(e *events.Event) []Update {
 	case events.KindOverflow:
 		a.overflow(e)
 	}
+	a.limit(e)
 	return a.updates
 }
 
@@ -165,34 +183,6 @@ func (a *Assembler) Advance(now uint64) []Update {
 	a.begin()
 	a.advance(now)
 	return a.updates
-}
-
-// Lost takes note that events of an endpoint were lost. Where nothing says which endpoint, it may have been any.
-func (a *Assembler) Lost(l events.Loss) []Update {
-	a.begin()
-	t := a.bySock[l.Sock]
-	if t == nil {
-		t = a.byTuple[l.Tuple]
-	}
-	switch {
-	case t != nil:
-		a.gap(t, l.FirstNS, l.Records)
-	case l.Tuple == events.Tuple{}:
-		a.inDoubt = max(a.inDoubt, l.FirstNS)
-		for t := a.live.first; t != nil; t = t.track.live.next {
-			a.gap(t, l.FirstNS, 0)
-		}
-	}
-	return a.updates
-}
-
-// gap marks what may be missing; lost 0 means that nobody knows how much.
-func (a *Assembler) gap(t *Timeline, at, lost uint64) {
-	t.Complete = false
-	t.LostEvents += lost
-	entry := a.place(t, max(at, t.Start))
-	entry.Type, entry.Lost = EntryGap, lost
-	a.tell(t, entry)
 }
 
 // Finish tells of every timeline that is left, closed or not, oldest first.
@@ -215,6 +205,9 @@ func (a *Assembler) Finish(now uint64) []Update {
 func (a *Assembler) begin() {
 	a.updates, a.told = a.updates[:0], a.told[:0]
 	for _, t := range a.spent {
+		if cap(t.Entries) > keptEntries {
+			t.Entries = nil
+		}
 		*t = Timeline{
 			Entries:  t.Entries[:0],
 			Findings: t.Findings[:0],
@@ -291,7 +284,7 @@ func (a *Assembler) find(e *events.Event) *Timeline {
 // open begins a timeline.
 func (a *Assembler) open(e *events.Event, at uint64) *Timeline {
 	for a.live.n >= a.opts.MaxLive {
-		a.evict()
+		a.evictOldest()
 	}
 	var t *Timeline
 	if n := len(a.free); n > 0 {
@@ -308,20 +301,42 @@ func (a *Assembler) open(e *events.Event, at uint64) *Timeline {
 	t.Local, t.Remote = e.Tuple().Local(), e.Tuple().Remote()
 	a.live.push(t)
 	if at <= a.inDoubt {
-		t.Complete = false
-		a.place(t, at).Type = EntryGap
+		a.lacksBeginning(t, e, 0)
 	}
 	return t
 }
 
-// evict writes the oldest half-open timeline, else the oldest, before its time.
-func (a *Assembler) evict() {
-	t := a.halfOpen.first
-	if t == nil {
-		t = a.live.first
+// evictOldest makes room: of the half-open ones, if there are any.
+func (a *Assembler) evictOldest() {
+	if t := a.halfOpen.first; t != nil {
+		a.evict(t)
+	} else {
+		a.evict(a.live.first)
 	}
-	t.Complete = false
-	a.stats.Evicted++
+}
+
+// limit evicts the timeline of an event where there are too many entries: there is no end of it, or of those like it.
+func (a *Assembler) limit(e *events.Event) {
+	if a.entries <= entriesEach*max(a.opts.MaxLive, leastLive) {
+		return
+	}
+	if t := a.find(e); t != nil {
+		a.evict(t)
+	}
+}
+
+// evict writes a timeline before its time.
+func (a *Assembler) evict(t *Timeline) {
+	switch {
+	case t.End.Known: // nothing but stragglers could follow
+	case t.State == events.TimeWait:
+		a.rememberTimeWait(t)
+	default:
+		t.Complete = false
+	}
+	if !t.track.unconfirmed {
+		a.stats.Evicted++
+	}
 	a.write(t)
 }
 
@@ -408,6 +423,9 @@ func (a *Assembler) forget(t *Timeline) {
 		delete(a.earlier, end)
 	}
 	a.settled(t)
+	if t.track.live.in {
+		a.entries -= len(t.Entries)
+	}
 	a.live.remove(t)
 	t.track.turn++ // out of its queue
 	a.spent = append(a.spent, t)
@@ -447,6 +465,10 @@ func (a *Assembler) place(t *Timeline, at uint64) *Entry {
 		t.Entries[i-1] = Entry{}
 	}
 	t.Entries[i].Time = at
+	if t.track.live.in {
+		a.entries++
+	}
+	t.Start = min(t.Start, at) // a received segment may be told after what it led to
 	return &t.Entries[i]
 }
 

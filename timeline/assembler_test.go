@@ -91,6 +91,64 @@ func TestFloodIsBounded(t *testing.T) {
 	equal(t, "the established one is still there", s.ended[0].State, events.CloseWait)
 }
 
+// TestEvictedFromTimeWait: it is written before it has lingered, and lacks nothing.
+func TestEvictedFromTimeWait(t *testing.T) {
+	s := newStory(t, timeline.Options{MaxLive: 2, Linger: sec})
+	for range 3 {
+		s.established(7)
+		s.activeClose(7)
+		s.port++
+	}
+	equal(t, "written", len(s.ended), 1)
+	equal(t, "state", s.ended[0].State, events.TimeWait)
+	equal(t, "complete", s.ended[0].Complete, true)
+	s.port -= 3
+	s.segment(events.KindReceive, events.FIN|events.ACK, 0, y+2, 1050)
+	equal(t, "addenda", len(s.addenda), 1)
+}
+
+// TestFloodOfForwardedIsNotEvicted: what would not have been told is not written early.
+func TestFloodOfForwardedIsNotEvicted(t *testing.T) {
+	s := newStory(t, timeline.Options{MaxLive: 100})
+	for s.port = 1; s.port <= 300; s.port++ {
+		s.unconfirmedSYN()
+	}
+	equal(t, "evicted", s.a.Stats().Evicted, 0)
+	equal(t, "written", len(s.ended), 0)
+	equal(t, "timelines", s.a.Stats().Timelines, 100)
+}
+
+// TestFloodOfOneIsBounded: the same SYN comes again and again.
+func TestFloodOfOneIsBounded(t *testing.T) {
+	const n, bound = 200000, 33000
+	s := newStory(t, timeline.Options{MaxLive: 100})
+	s.established(7)
+	s.port++
+	kept := func() (entries int) {
+		for tl := range s.a.All() {
+			entries += len(tl.Entries)
+		}
+		return entries
+	}
+	most, lines := 0, uint64(0)
+	for i := range n {
+		s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+		if i%1000 == 0 {
+			most = max(most, kept())
+		}
+		lines += uint64(len(s.ended))
+		s.ended = s.ended[:0]
+	}
+	if most > bound || lines == 0 {
+		t.Errorf("%d entries were kept, want at most %d; %d lines were written early", most, bound, lines)
+	}
+	equal(t, "evicted", s.a.Stats().Evicted, lines)
+	s.port--
+	s.state(7, events.Established, events.CloseWait, 0)
+	s.take(s.a.Finish(s.now))
+	equal(t, "the established one is still there, and complete", s.ended[0].Complete, true)
+}
+
 func TestTimeWaitIsWaitedOut(t *testing.T) {
 	s := newStory(t, timeline.Options{WholeTimeWait: true})
 	s.established(7)
@@ -194,21 +252,6 @@ func TestRefusedByTimeWait(t *testing.T) {
 	}
 }
 
-func TestLossMarksItsTimeline(t *testing.T) {
-	s := newStory(t, timeline.Options{})
-	s.established(7)
-	s.take(s.a.Lost(events.Loss{Sock: 7, FirstNS: s.now + 1, Records: 3}))
-	s.port++
-	s.established(8)
-	s.take(s.a.Finish(s.now))
-	equal(t, "ended", len(s.ended), 2)
-	hit, other := s.ended[0], s.ended[1]
-	equal(t, "complete", hit.Complete, false)
-	equal(t, "lost", hit.LostEvents, 3)
-	equal(t, "gap", hit.Entries[len(hit.Entries)-1].Type, timeline.EntryGap)
-	equal(t, "the other is complete", other.Complete, true)
-}
-
 // TestTrafficSoFarIsASnapshots: the counters of the last change of state are not those of the end.
 func TestTrafficSoFarIsASnapshots(t *testing.T) {
 	s := newStory(t, timeline.Options{})
@@ -227,35 +270,6 @@ func TestSocketReused(t *testing.T) {
 	equal(t, "timelines", len(s.ended), 2)
 	for i, tl := range s.ended {
 		equal(t, "way", way(&tl), "LISTEN SYN_RECV ESTABLISHED")
-		equal(t, "complete", tl.Complete, i == 1)
-	}
-}
-
-// TestLossOfUnknownMarksAll: where nobody knows whose the events were, they may have been anybody's.
-func TestLossOfUnknownMarksAll(t *testing.T) {
-	s := newStory(t, timeline.Options{})
-	s.established(7)
-	s.port++
-	s.established(8)
-	s.take(s.a.Lost(events.Loss{FirstNS: s.now, Records: 3}))
-	s.take(s.a.Finish(s.now))
-	for _, tl := range s.ended {
-		equal(t, "complete", tl.Complete, false)
-		equal(t, "gap", tl.Entries[len(tl.Entries)-1].Type, timeline.EntryGap)
-	}
-}
-
-// TestLossOfUnknownMarksWhatIsYetToBeRead: what the ring still held when the loss was noticed.
-func TestLossOfUnknownMarksWhatIsYetToBeRead(t *testing.T) {
-	s := newStory(t, timeline.Options{})
-	s.take(s.a.Lost(events.Loss{FirstNS: s.now + sec/2, Records: 1}))
-	s.established(7)
-	s.port++
-	s.wait(sec)
-	s.established(8)
-	s.take(s.a.Finish(s.now))
-	equal(t, "timelines", len(s.ended), 2)
-	for i, tl := range s.ended {
 		equal(t, "complete", tl.Complete, i == 1)
 	}
 }
@@ -323,24 +337,6 @@ func TestReuseAsTheLineFallsDue(t *testing.T) {
 	if s.ended[0].ID == s.ended[1].ID {
 		t.Errorf("timeline %d is told twice", s.ended[0].ID)
 	}
-}
-
-// TestChangeThatWasNotTold: one that does not follow from the last means that something is missing.
-func TestChangeThatWasNotTold(t *testing.T) {
-	s := newStory(t, timeline.Options{})
-	s.established(7)
-	s.state(7, events.FinWait1, events.FinWait2, 0)
-	s.take(s.a.Finish(s.now))
-	tl := s.only()
-	equal(t, "states", way(tl), "LISTEN SYN_RECV ESTABLISHED FIN_WAIT1 FIN_WAIT2")
-	equal(t, "complete", tl.Complete, false)
-	gaps := 0
-	for _, e := range tl.Entries {
-		if e.Type == timeline.EntryGap {
-			gaps++
-		}
-	}
-	equal(t, "gaps", gaps, 1)
 }
 
 // TestRedirectedToThisHost: the device has another name for the connection than its socket. Both ways it is one.

@@ -235,3 +235,15 @@ func TestWrittenEarlyIsNotToldAgain(t *testing.T) {
 	s.take(s.a.Finish(s.now))
 	equal(t, "timelines", len(s.ended), 2)
 }
+
+// TestEarlierTimeWaitsEndInAnyOrder: one that is remembered for longer keeps none that has ended.
+func TestEarlierTimeWaitsEndInAnyOrder(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.held(0, 0, events.TimeWait, none, gen.BPFEarlier{SndNxt: 5, RcvNxt: 6, TimeWaitNs: s.now})
+	s.port++
+	s.held(0, 0, events.TimeWait, none, gen.BPFEarlier{SndNxt: 5, RcvNxt: 6, TimeWaitNs: s.now - 50*sec})
+	s.wait(30 * sec)
+	s.established(9) // on ports that were free
+	s.take(s.a.Finish(s.now))
+	equal(t, "reused", s.only().Handshake.ReusedNS.Known, false)
+}

@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"slices"
 	"time"
 
 	"tcptrace/events"
@@ -19,7 +20,7 @@ func (a *Assembler) segment(e *events.Event, dir Dir) {
 		return
 	}
 	if e.Notes().Has(events.NoteUnconfirmed) {
-		t.track.unconfirmed = t.track.unconfirmed || len(t.Entries) == 0
+		t.track.unconfirmed = t.track.unconfirmed || !t.hasSome()
 	} else {
 		a.confirm(t)
 	}
@@ -28,6 +29,11 @@ func (a *Assembler) segment(e *events.Event, dir Dir) {
 	t.timeOneWay(entry)
 	a.tell(t, entry)
 	a.react(t, entry, e)
+}
+
+// hasSome: something was seen of it, not only that something may be missing.
+func (t *Timeline) hasSome() bool {
+	return slices.ContainsFunc(t.Entries, func(e Entry) bool { return e.Type != EntryGap })
 }
 
 // isNobodys: a RST that may be another host's, for no connection that is known here.
@@ -92,7 +98,9 @@ func (a *Assembler) owner(e *events.Event, dir Dir) *Timeline {
 	t := a.ofSegment(e, dir)
 
 	if t != nil && t.track.replacesID != 0 {
-		if flags.Has(events.SYN) {
+		// Where its SYN-ACK was missed, the ACK of it shows that there was one.
+		acks := dir == Rx && !flags.Has(events.RST) && e.Header().Seq() == t.track.remote.isn+1
+		if flags.Has(events.SYN) || acks {
 			if !opens {
 				a.reuse(t)
 			}
@@ -118,7 +126,7 @@ func (a *Assembler) owner(e *events.Event, dir Dir) *Timeline {
 		}
 		return t
 	}
-	if w := a.waits[*tuple]; w != nil {
+	if w := a.waitOf(tuple, e.Time()); w != nil {
 		if opens && dir == Rx {
 			n := a.openServer(e, true)
 			n.track.replacesID = w.id
@@ -159,6 +167,7 @@ func (a *Assembler) openServer(e *events.Event, replace bool) *Timeline {
 	t.Role = RoleServer
 	t.State = events.Close
 	t.track.server = true
+	a.claim(t, e)
 	a.halfOpen.push(t)
 	if replace {
 		a.bind(t, e.Tuple())
@@ -266,7 +275,7 @@ func (a *Assembler) reuse(t *Timeline) {
 
 // endWaitByReuse ends the TIME_WAIT of whoever had the tuple that by has now.
 func (a *Assembler) endWaitByReuse(by *Timeline, tuple *events.Tuple, at uint64) {
-	if w := a.waits[*tuple]; w != nil {
+	if w := a.waitOf(tuple, at); w != nil {
 		if w.gone != 0 {
 			at = min(at, w.gone)
 		}
@@ -308,8 +317,12 @@ func (a *Assembler) giveBack(n *Timeline, e *events.Event, dir Dir) *Timeline {
 	} else if k := &old.track; k.tuple == n.track.tuple || k.hasAlias && k.alias == n.track.tuple {
 		a.byTuple[n.track.tuple] = old
 	}
+	to.LostEvents += n.LostEvents
+	to.Complete = to.Complete && n.Complete
 	for _, entry := range n.Entries {
-		to.relate(&entry)
+		if entry.Type == EntrySegment || entry.Type == EntryDrop {
+			to.relate(&entry)
+		}
 		if old != nil {
 			kept := a.place(old, entry.Time)
 			*kept = entry

@@ -36,10 +36,13 @@ func (a *Assembler) stateChange(e *events.Event) {
 		t = a.openBefore(e)
 		t.State = from
 	}
+	if t.track.replacesID != 0 {
+		a.reuse(t) // it has a socket: its SYN was granted
+	}
 	if t.State == events.StateUnknown {
 		t.State = from // what was seen before this were segments
 	}
-	if t.State != from && ownSocket(t.State) && ownSocket(from) {
+	if t.State != from && (ownSocket(t.State) || t.State == events.SynRecv) && ownSocket(from) {
 		// A change between them was not told: the kernel did not run the program.
 		a.gap(t, now, 0)
 		a.setState(t, now, from, nil)
@@ -202,6 +205,7 @@ func (a *Assembler) setState(t *Timeline, at uint64, to events.State, by *events
 func (a *Assembler) openBefore(e *events.Event) *Timeline {
 	t := a.open(e, e.Time())
 	t.Complete = false
+	a.claim(t, e)
 	if e.Tuple().LocalPort != 0 {
 		a.bind(t, e.Tuple())
 		a.meetByTuple(t, e.Tuple())

@@ -23,6 +23,7 @@ type story struct {
 	// ended are the timelines told so far, as they were then.
 	ended   []timeline.Timeline
 	addenda []timeline.Timeline
+	entries int // told
 }
 
 func newStory(t *testing.T, o timeline.Options) *story {
@@ -38,6 +39,8 @@ func (s *story) take(updates []timeline.Update) {
 		copied.Findings = slices.Clone(u.Timeline.Findings)
 		copied.History = slices.Clone(u.Timeline.History)
 		switch u.Kind {
+		case timeline.UpdateEntry:
+			s.entries++
 		case timeline.UpdateEnd:
 			s.ended = append(s.ended, copied)
 		case timeline.UpdateAddendum:

@@ -142,6 +142,17 @@ func (a *Assembler) wake(w *timeWait) *Timeline {
 	return t
 }
 
+// waitOf is who is in TIME_WAIT by that name at a time. Of those that were there before the tracer, which end in any
+// order, some may be remembered for longer.
+func (a *Assembler) waitOf(tuple *events.Tuple, now uint64) *timeWait {
+	w := a.waits[*tuple]
+	if w != nil && w.gone == 0 && w.expires < now {
+		delete(a.waits, *tuple)
+		return nil
+	}
+	return w
+}
+
 // afterwards is a segment of a connection whose timeline was written in TIME_WAIT.
 func (a *Assembler) afterwards(w *timeWait, e *events.Event, dir Dir) {
 	t := a.wake(w)

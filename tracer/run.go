@@ -1,9 +1,11 @@
 package tracer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -17,7 +19,8 @@ import (
 type Handler interface {
 	// Event: e is valid until the method returns.
 	Event(e *events.Event) error
-	// Lost: these records found their ring full.
+	// Lost: these records found their ring full. What happened before the first of them was told, and nothing
+	// that happened after it; where nobody knows whose they were, they may have been anybody's up to FirstNS.
 	Lost(l events.Loss) error
 	// Quiet: all that happened until then has been read. It is CLOCK_BOOTTIME.
 	Quiet(until uint64) error
@@ -96,25 +99,27 @@ func (t *Tracer) margin() time.Duration {
 // drain hands to h what happened up to that long ago, but nothing that comes meanwhile: there may be no
 // end of it.
 func (t *Tracer) drain(h Handler, ago time.Duration) error {
-	if len(t.losses) == 0 {
-		t.losses, t.lossesAt = t.lossesSince(), Now()
-	}
-	until := Now() - uint64(ago)
-	// Before what is due by then is written: it may lack what was missed.
+	now := Now()
+	// Before what is due by then is written: it may lack what was lost or missed.
 	if err := t.misses(h); err != nil {
 		return err
 	}
-	if err := t.read(h, until); err != nil {
+	if err := t.collectLosses(h); err != nil {
 		return err
 	}
-	// Whose they were is told by records that were in a ring by then.
-	if t.lossesAt <= until {
-		for _, l := range t.losses {
-			if err := h.Lost(l); err != nil {
-				return err
-			}
+	until := now - uint64(ago)
+	// Each where it happened: the records before it say whose it is, and by those after it, its timeline may end.
+	for len(t.losses) > 0 && t.losses[0].FirstNS <= until {
+		if err := t.read(h, t.losses[0].FirstNS); err != nil {
+			return err
 		}
-		t.losses = nil
+		if err := h.Lost(t.losses[0]); err != nil {
+			return err
+		}
+		t.losses = t.losses[1:]
+	}
+	if err := t.read(h, until); err != nil {
+		return err
 	}
 	return h.Quiet(until)
 }
@@ -156,8 +161,9 @@ func (t *Tracer) misses(h Handler) error {
 	return h.Lost(events.Loss{FirstNS: Now(), Records: records})
 }
 
-// lossesSince are what was lost since the last time, by endpoint.
-func (t *Tracer) lossesSince() (all []events.Loss) {
+// collectLosses adds to losses, in the order of their times, what was lost since the last time. Of what nobody knows whose it was,
+// h is told at once.
+func (t *Tracer) collectLosses(h Handler) error {
 	total := t.lost()
 	if total == t.seenLost {
 		return nil
@@ -176,13 +182,14 @@ func (t *Tracer) lossesSince() (all []events.Loss) {
 			continue
 		}
 		found += l.Records
-		all = append(all, events.Loss{Tuple: *(*events.Tuple)(unsafe.Pointer(&key)), FirstNS: l.FirstNs, Sock: l.Sock, Records: l.Records})
+		t.losses = append(t.losses, events.Loss{Tuple: *(*events.Tuple)(unsafe.Pointer(&key)), FirstNS: l.FirstNs, Sock: l.Sock, Records: l.Records})
 	}
+	slices.SortStableFunc(t.losses, func(a, b events.Loss) int { return cmp.Compare(a.FirstNS, b.FirstNS) })
 	// More lost than the map says: it was full itself, or counts are still on their way.
 	if found < news {
-		all = append(all, events.Loss{FirstNS: Now(), Records: news - found})
+		return h.Lost(events.Loss{FirstNS: Now(), Records: news - found})
 	}
-	return all
+	return nil
 }
 
 func (t *Tracer) lost() uint64 { return t.variable(gen.BPFVarLostRecords) }

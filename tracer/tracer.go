@@ -64,8 +64,7 @@ type Tracer struct {
 	netns       []uint32              // those that are wanted; none means all
 	rings       *rings
 	seenLost    uint64
-	losses      []events.Loss // to be told
-	lossesAt    uint64        // when they were collected
+	losses      []events.Loss // to be told, in the order of their times
 	seenMissed  uint64
 	// kprobes are those of links whose missed runs their links count; detachedMissed is what they were
 	// when they ended.
