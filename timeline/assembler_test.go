@@ -2,6 +2,7 @@ package timeline_test
 
 import (
 	"runtime"
+	"strings"
 	"testing"
 
 	"tcptrace/events"
@@ -397,4 +398,54 @@ func TestRedirectedToThisHost(t *testing.T) {
 	change(events.SynRecv, events.Established)
 	s.take(s.a.Finish(s.now))
 	equal(t, "timelines", len(s.ended), 3)
+}
+
+// TestTupleInUse: connect() fails where another connection has the tuple, and that goes on.
+func TestTupleInUse(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	client := func(sock uint64, from, to events.State) {
+		s.sendFromPeer(gen.BPFEvent{Kind: uint8(events.KindState), Sock: sock, OldState: uint8(from), NewState: uint8(to)})
+	}
+	client(7, events.Close, events.SynSent)
+	client(7, events.SynSent, events.Established)
+	client(8, events.Close, events.SynSent)
+	client(8, events.SynSent, events.Close)
+	s.wait(sec)
+	tl := s.only()
+	equal(t, "failed", way(tl), "CLOSE SYN_SENT CLOSE")
+	equal(t, "its port", tl.Local.Port(), s.port)
+	s.ended = nil
+	client(7, events.Established, events.CloseWait)
+	s.take(s.a.Finish(s.now))
+	equal(t, "the other", way(s.only()), "CLOSE SYN_SENT ESTABLISHED CLOSE_WAIT")
+	equal(t, "complete", s.only().Complete, true)
+}
+
+// TestDropIsOfItsSegment: a segment that is dropped before it was told is not the one that is the same and was
+// sent long before, or has another timestamp.
+func TestDropIsOfItsSegment(t *testing.T) {
+	stamped := func(at byte) []byte { return []byte{1, 1, 8, 10, 0, 0, 0, at, 0, 0, 0, 0} }
+	for _, c := range []struct {
+		name    string
+		after   uint64
+		options []byte
+		want    string
+	}{
+		{"the same", 0, stamped(1), "drop"},
+		{"another timestamp", 0, stamped(2), "segment drop"},
+		{"a second later", sec, stamped(1), "segment drop"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStory(t, timeline.Options{})
+			s.segment(events.KindReceive, events.SYN, x, 0, 64240, stamped(1)...)
+			s.wait(c.after)
+			s.segment(events.KindDrop, events.SYN, x, 0, 64240, c.options...)
+			s.take(s.a.Finish(s.now))
+			var got []string
+			for _, e := range s.only().Entries {
+				got = append(got, e.Type.String())
+			}
+			equal(t, "told", strings.Join(got, " "), c.want)
+		})
+	}
 }
