@@ -183,10 +183,8 @@ static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state
 	if (filter(&t, family) != WANTED)
 		return 0;
 
-	/* connect() failed at once: the port may be another's, or inet_sport an earlier connection's. */
+	/* connect() failed at once: the flow is of the connection that has the tuple, if there is one. */
 	bool came_to_nothing = old_state == TCP_SYN_SENT && new_state == TCP_CLOSE && !has_sent(sk);
-	if (came_to_nothing)
-		t.local_port = READ(sk, __sk_common.skc_num);
 	if (old_state == TCP_SYN_SENT)
 		tell_connect(sk, &t, family);
 	/*

@@ -421,25 +421,26 @@ func TestTupleInUse(t *testing.T) {
 	equal(t, "complete", s.only().Complete, true)
 }
 
-// TestDropIsOfItsSegment: a segment that is dropped before it was told is not the one that is the same and was
-// sent long before, or has another timestamp.
+// TestDropIsOfItsSegment: what is dropped may be the same as a segment that was told and left, sent again.
 func TestDropIsOfItsSegment(t *testing.T) {
 	stamped := func(at byte) []byte { return []byte{1, 1, 8, 10, 0, 0, 0, at, 0, 0, 0, 0} }
 	for _, c := range []struct {
 		name    string
 		after   uint64
+		notes   events.Notes
 		options []byte
 		want    string
 	}{
-		{"the same", 0, stamped(1), "drop"},
-		{"another timestamp", 0, stamped(2), "segment drop"},
-		{"a second later", sec, stamped(1), "segment drop"},
+		{"the same", 0, 0, stamped(1), "drop"},
+		{"before a device had it", 0, events.NoteUntold, stamped(1), "segment drop"},
+		{"another timestamp", 0, 0, stamped(2), "segment drop"},
+		{"a second later", sec, 0, stamped(1), "segment drop"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStory(t, timeline.Options{})
-			s.segment(events.KindReceive, events.SYN, x, 0, 64240, stamped(1)...)
+			s.segment(events.KindTransmit, events.SYN, x, 0, 64240, stamped(1)...)
 			s.wait(c.after)
-			s.segment(events.KindDrop, events.SYN, x, 0, 64240, c.options...)
+			s.noted(events.KindDrop, events.NoteOutbound|c.notes, events.SYN, x, 0, 64240, c.options...)
 			s.take(s.a.Finish(s.now))
 			var got []string
 			for _, e := range s.only().Entries {
