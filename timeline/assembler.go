@@ -417,8 +417,13 @@ func (a *Assembler) forget(t *Timeline) {
 func (a *Assembler) write(t *Timeline) {
 	a.forget(t)
 	if t.track.unconfirmed {
+		t.unlink()
 		a.stats.Timelines--
 		return
+	}
+	// Nobody took this one's SYN, and no more will come.
+	if peer := t.livingPeer(); peer != nil && peer.track.unconfirmed {
+		t.unlink()
 	}
 	t.WrittenAt = a.now
 	t.conclude()

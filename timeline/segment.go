@@ -303,6 +303,7 @@ func (a *Assembler) giveBack(n *Timeline, e *events.Event, dir Dir) *Timeline {
 		return n
 	}
 	// n leaves no trace.
+	n.unlink()
 	a.forget(n)
 	a.stats.Timelines--
 
