@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"tcptrace/events"
 	"tcptrace/gen"
@@ -449,4 +450,18 @@ func TestDropIsOfItsSegment(t *testing.T) {
 			equal(t, "told", strings.Join(got, " "), c.want)
 		})
 	}
+}
+
+// TestBytesThatNeverLeft: the kernel counts what its own host drops as sent, and once more when it goes again.
+func TestBytesThatNeverLeft(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.established(7)
+	s.state(7, events.Established, events.CloseWait, 0)
+	s.state(7, events.CloseWait, events.LastAck, 0)
+	s.segment(events.KindTransmit, events.FIN|events.ACK, y+1+100, 0, 509) // after 100 bytes
+	end := gen.BPFEvent{Kind: uint8(events.KindState), Sock: 7, OldState: uint8(events.LastAck), NewState: uint8(events.Close)}
+	*(*gen.BPFChange)(unsafe.Pointer(&end.Of)) = gen.BPFChange{Counters: gen.BPFCounters{BytesSent: 160, BytesRetransmitted: 10}}
+	s.send(end)
+	s.wait(sec)
+	equal(t, "sent", s.only().Traffic.TxBytes, timeline.Some[uint64](100))
 }
