@@ -465,3 +465,33 @@ func TestBytesThatNeverLeft(t *testing.T) {
 	s.wait(sec)
 	equal(t, "sent", s.only().Traffic.TxBytes, timeline.Some[uint64](100))
 }
+
+// TestDroppedAfterTheLine: what is dropped while TIME_WAIT lasts is a drop in its addendum, too.
+func TestDroppedAfterTheLine(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.established(7)
+	s.activeClose(7)
+	s.wait(sec)
+	s.segment(events.KindDrop, events.RST, 1, 0, 0)
+	if len(s.addenda) != 1 || s.addenda[0].Entries[0].Type != timeline.EntryDrop || way(&s.addenda[0]) != "" {
+		t.Errorf("addenda: %+v", s.addenda)
+	}
+}
+
+// TestCookieIsForgotten: a SYN with another number, on the tuple of one that a cookie answered, is another connection.
+func TestCookieIsForgotten(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	for _, isn := range []uint32{x, x + 1000} {
+		s.segment(events.KindReceive, events.SYN, isn, 0, 64240)
+		s.segment(events.KindReceive, events.SYN, isn, 0, 64240)
+		s.noted(events.KindTransmit, events.NoteSYNCookie, events.SYN|events.ACK, y+isn, isn+1, 65160)
+	}
+	s.segment(events.KindReceive, events.ACK, x+1001, y+x+1001, 1050)
+	s.state(7, events.SynRecv, events.Established, 0)
+	s.take(s.a.Finish(s.now))
+	equal(t, "timelines", len(s.ended), 2)
+	equal(t, "first", way(&s.ended[0]), "LISTEN SYN_RECV CLOSE")
+	equal(t, "first's outcome", s.ended[0].Handshake.Outcome, timeline.OutcomeTimedOut)
+	equal(t, "second", way(&s.ended[1]), "LISTEN SYN_RECV ESTABLISHED")
+	equal(t, "complete", s.ended[0].Complete && s.ended[1].Complete, true)
+}

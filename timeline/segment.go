@@ -114,6 +114,13 @@ func (a *Assembler) owner(e *events.Event, dir Dir) *Timeline {
 		case t.End.Known:
 			a.supersede(t)
 			t = nil
+		case t.track.cookie && !t.track.established && t.track.remote.isn != e.Header().Seq():
+			// Nothing is kept of the SYN that a cookie answered: this is another connection.
+			a.setState(t, e.Time(), events.Close, nil)
+			t.track.timedOut = true
+			t.End = Some(e.Time())
+			a.supersede(t)
+			t = nil
 		}
 	}
 	if t != nil {
@@ -348,8 +355,7 @@ func (a *Assembler) drop(e *events.Event) {
 			if s.Type != EntrySegment || s.Dir != dir || !s.isOf(e) || e.Time() > s.Time+dropDelay {
 				continue
 			}
-			s.Type, s.DropReason = EntryDrop, e.DropReason()
-			t.undo(s)
+			t.dropped(s, e)
 			a.tell(t, s)
 			return
 		}
@@ -358,8 +364,7 @@ func (a *Assembler) drop(e *events.Event) {
 		return
 	}
 	entry := a.put(t, e, dir)
-	entry.Type, entry.DropReason = EntryDrop, e.DropReason()
-	t.undo(entry)
+	t.dropped(entry, e)
 	a.tell(t, entry)
 	if entry.Step == StepSYN {
 		a.pair(t, entry)
@@ -373,6 +378,12 @@ func (s *Entry) isOf(e *events.Event) bool {
 	h := e.Header()
 	return s.Seq == h.Seq() && s.Ack == h.Ack() && s.Flags == h.Flags() && s.Len == e.PayloadLen() &&
 		s.Options.TSVal == h.Options().TSVal
+}
+
+// dropped makes the entry of a segment one of its drop.
+func (t *Timeline) dropped(entry *Entry, e *events.Event) {
+	entry.Type, entry.DropReason = EntryDrop, e.DropReason()
+	t.undo(entry)
 }
 
 // undo takes back what a segment was thought to have achieved.
