@@ -359,9 +359,14 @@ func (a *Assembler) rename(t *Timeline, tuple *events.Tuple) {
 
 // supersede finishes a timeline whose tuple another connection has taken.
 func (a *Assembler) supersede(t *Timeline) {
-	if t.State == events.TimeWait {
+	switch {
+	case t.State == events.TimeWait:
 		a.endTimeWait(t, a.now)
-	} else if t.State != events.Close {
+	case t.track.orphanFinWait2:
+		// Like TIME_WAIT, its small socket makes room for a new connection.
+		a.setState(t, a.now, events.Close, nil)
+		t.End = Some(a.now)
+	case t.State != events.Close:
 		t.Complete = false // its end was not seen
 	}
 	a.write(t)

@@ -495,3 +495,23 @@ func TestCookieIsForgotten(t *testing.T) {
 	equal(t, "second", way(&s.ended[1]), "LISTEN SYN_RECV ESTABLISHED")
 	equal(t, "complete", s.ended[0].Complete && s.ended[1].Complete, true)
 }
+
+// TestOrphanMakesRoom: a new connection takes the place of an orphan in FIN_WAIT2, which ends with that.
+func TestOrphanMakesRoom(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.established(7)
+	s.state(7, events.Established, events.FinWait1, 0)
+	s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 0, 509)
+	s.segment(events.KindReceive, events.ACK, 0, y+2, 1050)
+	s.state(7, events.FinWait1, events.FinWait2, 0)
+	s.state(7, events.FinWait2, events.Close, events.NoteOrphan)
+	s.wait(sec)
+	s.state(8, events.Close, events.SynSent, 0)
+	synSent := gen.BPFEvent{Kind: uint8(events.KindTransmit), Sock: 8}
+	copy(synSent.Of.Segment.TcpHeader[4:], []byte{0, 0, 1, 0})
+	synSent.Of.Segment.TcpHeader[12], synSent.Of.Segment.TcpHeader[13] = 5<<4, byte(events.SYN)
+	s.send(synSent)
+	tl := s.only()
+	equal(t, "way", way(tl), "LISTEN SYN_RECV ESTABLISHED FIN_WAIT1 FIN_WAIT2 CLOSE")
+	equal(t, "complete", tl.Complete && tl.End.Known, true)
+}
