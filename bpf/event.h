@@ -82,6 +82,8 @@ enum event_note {
 	NOTE_SHARED = 1 << 6,
 	/* SNAPSHOT: the one at the end. */
 	NOTE_LAST = 1 << 7,
+	/* DROP: it was not told as sent before: devices are asked, and none had it yet. */
+	NOTE_UNTOLD = 1 << 7,
 	/* A SYN that came again before anything here had reacted to the first. It may be
 	 * forwarded, and nobody's here: to be believed when TCP of this host reacts. */
 	NOTE_UNCONFIRMED = 1 << 5,

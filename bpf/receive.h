@@ -157,6 +157,10 @@ static __always_inline int drop(struct sk_buff *skb, __u32 reason)
 			return 0;
 	}
 	bool was_told = is_last(f, skb, &s);
+	/* What a device was given is not without one: it is another skb in the same memory. */
+	bool before_device = outbound && !READ(skb, dev);
+	if (before_device && f->last_ifindex)
+		was_told = false;
 	if (!(f->bits & FLOW_LOCAL)) {
 		if (!outbound && !routed_here(skb, s.family))
 			return 0;
@@ -182,6 +186,8 @@ static __always_inline int drop(struct sk_buff *skb, __u32 reason)
 	struct event *e = begin_segment(KIND_DROP, &s, (__u64)by.sk, bpf_ktime_get_boot_ns());
 	if (!e)
 		return 0;
+	if (before_device && !was_told)
+		e->notes |= NOTE_UNTOLD;
 	e->of.segment.reason = reason;
 	submit(e);
 	return 0;

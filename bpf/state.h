@@ -142,6 +142,14 @@ static __always_inline void put_ending(struct event *e, struct sock *sk, const s
 	c->drop_reason_out = f->drop_reason_out;
 }
 
+/* Whether a segment of the connection has left; not, where connect() found no free port or no way. */
+static __always_inline bool has_sent(struct sock *sk)
+{
+	struct tcp_sock *tp = trusted_tcp_sock(sk);
+
+	return !tp || READ(tp, segs_out);
+}
+
 static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state)
 {
 	__u64 key = (__u64)sk;
@@ -167,12 +175,16 @@ static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state
 		return 0;
 	}
 	if (new_state == TCP_SYN_SENT) {
+		/* Where the socket had a connection before, inet_sport is still that one's. */
+		t.local_port = READ(sk, __sk_common.skc_num);
 		on_connect(sk, &t, family);
 		return 0;
 	}
 	if (filter(&t, family) != WANTED)
 		return 0;
 
+	/* connect() failed at once: the flow is of the connection that has the tuple, if there is one. */
+	bool came_to_nothing = old_state == TCP_SYN_SENT && new_state == TCP_CLOSE && !has_sent(sk);
 	if (old_state == TCP_SYN_SENT)
 		tell_connect(sk, &t, family);
 	/*
@@ -191,7 +203,8 @@ static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state
 		wanted = known && known->wanted;
 	}
 	/* A FIN or RST that waits for a sign ends one of these. */
-	if (acted || filter_pid || new_state == TCP_CLOSE_WAIT || new_state == TCP_CLOSE) {
+	if (!came_to_nothing &&
+	    (acted || filter_pid || new_state == TCP_CLOSE_WAIT || new_state == TCP_CLOSE)) {
 		f = bpf_map_lookup_elem(&flows, &t);
 		wanted |= f && f->bits & FLOW_WANTED;
 		if (f && !(f->bits & FLOW_LOCAL))

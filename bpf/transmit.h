@@ -81,7 +81,11 @@ static __always_inline bool surely_data(struct sender *by, const struct sk_buff 
 		return TCP_READ(by->sk, bytes_received) && is_bare_ack(skb, len);
 	__u64 sent = TCP_READ(by->sk, bytes_sent);
 	by->looked_at = (sent & (LOOK_BYTES - 1)) < len;
-	return sent > len && !by->looked_at;
+	if (sent <= len || by->looked_at)
+		return false;
+	/* Fast Open: the SYN may have carried the rest, and this be the third ACK. Then only the SYN-ACK has come, and
+	 * no more was sent than the initial window. */
+	return sent > LOOK_BYTES || TCP_READ(by->sk, segs_in) > 1;
 }
 
 static __always_inline void put_accept_queue(struct event *e, struct sock *listener)

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -122,6 +123,16 @@ func (s *socket) readError(want error) {
 func (s *socket) shutdown() {
 	s.t.Helper()
 	s.must("shutdown", unix.Shutdown(s.fd, unix.SHUT_WR))
+}
+
+// disconnect is connect() to AF_UNSPEC: the connection is gone, the socket can have another.
+func (s *socket) disconnect() {
+	s.t.Helper()
+	unspecified := unix.RawSockaddr{Family: unix.AF_UNSPEC}
+	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(s.fd), uintptr(unsafe.Pointer(&unspecified)), unsafe.Sizeof(unspecified))
+	if errno != 0 {
+		s.t.Errorf("disconnect: %v", errno)
+	}
 }
 
 // close lets no child of the tests be the last to close: one that is being forked holds all that

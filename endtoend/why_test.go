@@ -255,6 +255,9 @@ func TestConnectErrors(t *testing.T) {
 	}
 }
 
+// fastOpenBytes are more than a bare ACK could be taken for.
+const fastOpenBytes = 500
+
 // fastOpen connects and sends at once; what is sent goes with the SYN where there is a cookie.
 func (e *env) fastOpen(port uint16) (c, s *socket) {
 	e.t.Helper()
@@ -263,11 +266,11 @@ func (e *env) fastOpen(port uint16) (c, s *socket) {
 	if e.family == "v6" {
 		domain = unix.AF_INET6
 	}
-	if err := unix.Sendto(c.fd, make([]byte, 10), unix.MSG_FASTOPEN, sockaddr(netip.AddrPortFrom(e.server, serverPort), domain)); err != nil {
+	if err := unix.Sendto(c.fd, make([]byte, fastOpenBytes), unix.MSG_FASTOPEN, sockaddr(netip.AddrPortFrom(e.server, serverPort), domain)); err != nil {
 		e.t.Fatalf("sendto: %v", err)
 	}
 	s = e.accept()
-	s.read(10)
+	s.read(fastOpenBytes)
 	return c, s
 }
 
@@ -311,6 +314,11 @@ func TestFastOpen(t *testing.T) {
 					equal(t, role+"'s kind", tl.Handshake.Kind, w.kind)
 					equal(t, role+"'s Fast Open", word(tl.Handshake.FastOpen), w.fastOpen)
 					equal(t, role+"'s outcome", tl.Handshake.Outcome, "established")
+					// With what came with a refused SYN in it.
+					third := slices.IndexFunc(tl.Timeline, func(e lab.Entry) bool { return e.Step == "ack" })
+					if third < 0 || w.fastOpen == "refused" && tl.Timeline[third].Len != fastOpenBytes {
+						t.Errorf("%s's third ACK is not told: %+v", role, tl.Timeline)
+					}
 					got := strings.Fields(codes(t, tl))
 					// The kernel sends what came with a refused SYN again, and calls it a retransmission.
 					got = slices.DeleteFunc(got, func(c string) bool { return w.fastOpen == "refused" && c == "data-retransmitted" })

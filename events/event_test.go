@@ -135,6 +135,8 @@ func TestOptions(t *testing.T) {
 			Options{Present: OptionTimestamps, TSVal: 5, TSEcr: 6}},
 		{"end of options", "020405b4 00 030307 00", Options{Present: OptionMSS, MSS: 1460}},
 		{"fast open, cookie asked", "2202 0101", Options{Present: OptionFastOpen}},
+		{"fast open by the experiment's number", "fe04 f989", Options{Present: OptionFastOpen}},
+		{"another experiment", "fe04 e2d4", Options{}},
 		{"MPTCP", mptcpCapable, Options{Present: OptionMPTCP}},
 		{"unknown option", "fd04 abcd 020405b4", Options{Present: OptionMSS, MSS: 1460}},
 		{"wrong length of MSS", "0203 05 01 030307 01", Options{Present: OptionWScale, WScale: 7}},

@@ -79,7 +79,12 @@ const (
 	kindTimestamps    = 8
 	kindMPTCP         = 30
 	kindFastOpen      = 34
+	kindExperiment    = 254 // followed by an experiment's number (RFC 6994)
 )
+
+// fastOpenExperiment is Fast Open's number from before it had a kind (RFC 7413, section 7). Linux uses it where it got no
+// cookie by the kind.
+const fastOpenExperiment = 0xf989
 
 // Header is a TCP header in place: network byte order, options included.
 type Header []byte
@@ -148,6 +153,9 @@ func (h Header) Options() (o Options) {
 		case kind == kindFastOpen:
 			o.Present |= OptionFastOpen
 			o.FastOpenCookie = len(value) > 0
+		case kind == kindExperiment && len(value) >= 2 && binary.BigEndian.Uint16(value) == fastOpenExperiment:
+			o.Present |= OptionFastOpen
+			o.FastOpenCookie = len(value) > 2
 		case kind == kindMPTCP:
 			o.Present |= OptionMPTCP
 		}

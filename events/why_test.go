@@ -52,6 +52,8 @@ func TestFastOpenCookie(t *testing.T) {
 	}{
 		{[]byte{34, 2, 1, 1}, false},
 		{[]byte{34, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1, 1}, true},
+		{[]byte{254, 4, 0xf9, 0x89}, false},
+		{[]byte{254, 12, 0xf9, 0x89, 1, 2, 3, 4, 5, 6, 7, 8}, true},
 	} {
 		h := Header(append(make([]byte, 20), c.option...))
 		if o := h.Options(); !o.Present.Has(OptionFastOpen) || o.FastOpenCookie != c.cookie {

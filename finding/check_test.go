@@ -103,6 +103,10 @@ func TestSelfCheck(t *testing.T) {
 		{"third ACK acknowledges y+2", func(c *connection) {
 			c.of(tx, timeline.StepACK).AckRel = timeline.Some[uint32](2)
 		}, "ack-number-wrong"},
+		{"third ACK acknowledges what came by Fast Open before it", func(c *connection) {
+			c.t.Handshake.FastOpen = timeline.FastOpenAsked
+			c.of(tx, timeline.StepACK).AckRel = timeline.Some[uint32](12)
+		}, ""},
 		{"the SYN took no number", func(c *connection) {
 			c.of(tx, timeline.StepACK).SeqRel = timeline.Some[uint32](0)
 		}, "sequence-number-wrong"},

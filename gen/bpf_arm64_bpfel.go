@@ -137,6 +137,7 @@ const (
 	BPFEventNoteNOTE_OUTBOUND     BPFEventNote = 16
 	BPFEventNoteNOTE_SHARED       BPFEventNote = 64
 	BPFEventNoteNOTE_LAST         BPFEventNote = 128
+	BPFEventNoteNOTE_UNTOLD       BPFEventNote = 128
 	BPFEventNoteNOTE_UNCONFIRMED  BPFEventNote = 32
 )
 

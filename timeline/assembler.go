@@ -374,9 +374,14 @@ func (a *Assembler) rename(t *Timeline, tuple *events.Tuple) {
 
 // supersede finishes a timeline whose tuple another connection has taken.
 func (a *Assembler) supersede(t *Timeline) {
-	if t.State == events.TimeWait {
+	switch {
+	case t.State == events.TimeWait:
 		a.endTimeWait(t, a.now)
-	} else if t.State != events.Close {
+	case t.track.orphanFinWait2:
+		// Like TIME_WAIT, its small socket makes room for a new connection.
+		a.setState(t, a.now, events.Close, nil)
+		t.End = Some(a.now)
+	case t.State != events.Close:
 		t.Complete = false // its end was not seen
 	}
 	a.write(t)
@@ -435,8 +440,13 @@ func (a *Assembler) forget(t *Timeline) {
 func (a *Assembler) write(t *Timeline) {
 	a.forget(t)
 	if t.track.unconfirmed {
+		t.unlink()
 		a.stats.Timelines--
 		return
+	}
+	// Nobody took this one's SYN, and no more will come.
+	if peer := t.livingPeer(); peer != nil && peer.track.unconfirmed {
+		t.unlink()
 	}
 	t.WrittenAt = a.now
 	t.conclude()

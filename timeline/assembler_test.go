@@ -2,7 +2,9 @@ package timeline_test
 
 import (
 	"runtime"
+	"strings"
 	"testing"
+	"unsafe"
 
 	"tcptrace/events"
 	"tcptrace/gen"
@@ -393,4 +395,119 @@ func TestRedirectedToThisHost(t *testing.T) {
 	change(events.SynRecv, events.Established)
 	s.take(s.a.Finish(s.now))
 	equal(t, "timelines", len(s.ended), 3)
+}
+
+// TestTupleInUse: connect() fails where another connection has the tuple, and that goes on.
+func TestTupleInUse(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	client := func(sock uint64, from, to events.State) {
+		s.sendFromPeer(gen.BPFEvent{Kind: uint8(events.KindState), Sock: sock, OldState: uint8(from), NewState: uint8(to)})
+	}
+	client(7, events.Close, events.SynSent)
+	client(7, events.SynSent, events.Established)
+	client(8, events.Close, events.SynSent)
+	client(8, events.SynSent, events.Close)
+	s.wait(sec)
+	tl := s.only()
+	equal(t, "failed", way(tl), "CLOSE SYN_SENT CLOSE")
+	equal(t, "its port", tl.Local.Port(), s.port)
+	s.ended = nil
+	client(7, events.Established, events.CloseWait)
+	s.take(s.a.Finish(s.now))
+	equal(t, "the other", way(s.only()), "CLOSE SYN_SENT ESTABLISHED CLOSE_WAIT")
+	equal(t, "complete", s.only().Complete, true)
+}
+
+// TestDropIsOfItsSegment: what is dropped may be the same as a segment that was told and left, sent again.
+func TestDropIsOfItsSegment(t *testing.T) {
+	stamped := func(at byte) []byte { return []byte{1, 1, 8, 10, 0, 0, 0, at, 0, 0, 0, 0} }
+	for _, c := range []struct {
+		name    string
+		after   uint64
+		notes   events.Notes
+		options []byte
+		want    string
+	}{
+		{"the same", 0, 0, stamped(1), "drop"},
+		{"before a device had it", 0, events.NoteUntold, stamped(1), "segment drop"},
+		{"another timestamp", 0, 0, stamped(2), "segment drop"},
+		{"a second later", sec, 0, stamped(1), "segment drop"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStory(t, timeline.Options{})
+			s.segment(events.KindTransmit, events.SYN, x, 0, 64240, stamped(1)...)
+			s.wait(c.after)
+			s.noted(events.KindDrop, events.NoteOutbound|c.notes, events.SYN, x, 0, 64240, c.options...)
+			s.take(s.a.Finish(s.now))
+			var got []string
+			for _, e := range s.only().Entries {
+				got = append(got, e.Type.String())
+			}
+			equal(t, "told", strings.Join(got, " "), c.want)
+		})
+	}
+}
+
+// TestBytesThatNeverLeft: the kernel counts what its own host drops as sent, and once more when it goes again.
+func TestBytesThatNeverLeft(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.established(7)
+	s.state(7, events.Established, events.CloseWait, 0)
+	s.state(7, events.CloseWait, events.LastAck, 0)
+	s.segment(events.KindTransmit, events.FIN|events.ACK, y+1+100, 0, 509) // after 100 bytes
+	end := gen.BPFEvent{Kind: uint8(events.KindState), Sock: 7, OldState: uint8(events.LastAck), NewState: uint8(events.Close)}
+	*(*gen.BPFChange)(unsafe.Pointer(&end.Of)) = gen.BPFChange{Counters: gen.BPFCounters{BytesSent: 160, BytesRetransmitted: 10}}
+	s.send(end)
+	s.wait(sec)
+	equal(t, "sent", s.only().Traffic.TxBytes, timeline.Some[uint64](100))
+}
+
+// TestDroppedAfterTheLine: what is dropped while TIME_WAIT lasts is a drop in its addendum, too.
+func TestDroppedAfterTheLine(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.established(7)
+	s.activeClose(7)
+	s.wait(sec)
+	s.segment(events.KindDrop, events.RST, 1, 0, 0)
+	if len(s.addenda) != 1 || s.addenda[0].Entries[0].Type != timeline.EntryDrop || way(&s.addenda[0]) != "" {
+		t.Errorf("addenda: %+v", s.addenda)
+	}
+}
+
+// TestCookieIsForgotten: a SYN with another number, on the tuple of one that a cookie answered, is another connection.
+func TestCookieIsForgotten(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	for _, isn := range []uint32{x, x + 1000} {
+		s.segment(events.KindReceive, events.SYN, isn, 0, 64240)
+		s.segment(events.KindReceive, events.SYN, isn, 0, 64240)
+		s.noted(events.KindTransmit, events.NoteSYNCookie, events.SYN|events.ACK, y+isn, isn+1, 65160)
+	}
+	s.segment(events.KindReceive, events.ACK, x+1001, y+x+1001, 1050)
+	s.state(7, events.SynRecv, events.Established, 0)
+	s.take(s.a.Finish(s.now))
+	equal(t, "timelines", len(s.ended), 2)
+	equal(t, "first", way(&s.ended[0]), "LISTEN SYN_RECV CLOSE")
+	equal(t, "first's outcome", s.ended[0].Handshake.Outcome, timeline.OutcomeTimedOut)
+	equal(t, "second", way(&s.ended[1]), "LISTEN SYN_RECV ESTABLISHED")
+	equal(t, "complete", s.ended[0].Complete && s.ended[1].Complete, true)
+}
+
+// TestOrphanMakesRoom: a new connection takes the place of an orphan in FIN_WAIT2, which ends with that.
+func TestOrphanMakesRoom(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.established(7)
+	s.state(7, events.Established, events.FinWait1, 0)
+	s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 0, 509)
+	s.segment(events.KindReceive, events.ACK, 0, y+2, 1050)
+	s.state(7, events.FinWait1, events.FinWait2, 0)
+	s.state(7, events.FinWait2, events.Close, events.NoteOrphan)
+	s.wait(sec)
+	s.state(8, events.Close, events.SynSent, 0)
+	synSent := gen.BPFEvent{Kind: uint8(events.KindTransmit), Sock: 8}
+	copy(synSent.Of.Segment.TcpHeader[4:], []byte{0, 0, 1, 0})
+	synSent.Of.Segment.TcpHeader[12], synSent.Of.Segment.TcpHeader[13] = 5<<4, byte(events.SYN)
+	s.send(synSent)
+	tl := s.only()
+	equal(t, "way", way(tl), "LISTEN SYN_RECV ESTABLISHED FIN_WAIT1 FIN_WAIT2 CLOSE")
+	equal(t, "complete", tl.Complete && tl.End.Known, true)
 }

@@ -312,7 +312,7 @@ func (t *Timeline) concludeTraffic(s *summary) {
 		}
 	}
 	t.Traffic = Traffic{
-		TxBytes:     Some(c.BytesSent - min(c.BytesSent, c.BytesRetransmitted)),
+		TxBytes:     Some(k.bytesSent()),
 		RxBytes:     Some(rx),
 		TxSegments:  Some(uint64(c.SegmentsOut) + early + k.extraTx),
 		RxSegments:  Some(uint64(c.SegmentsIn) + repeated + k.extraRx),
@@ -324,4 +324,17 @@ func (t *Timeline) concludeTraffic(s *summary) {
 	if c.SRTTMicros > 0 {
 		t.Traffic.SRTTNS = Some(uint64(c.SRTTMicros) * 1000)
 	}
+}
+
+// bytesSent is the payload that was sent, each byte once. The kernel counts what its own host dropped (a full queue of a
+// device, a firewall) as sent, and again when it goes again, which it does not call a retransmission. A FIN's number shows
+// how much there was, up to 4 GiB.
+func (k *tracking) bytesSent() uint64 {
+	sent := k.counters.BytesSent - min(k.counters.BytesSent, k.counters.BytesRetransmitted)
+	if k.local.finSent && k.local.isnKnown && k.countersFinal {
+		if more := uint64(uint32(sent) - (k.local.finEnd - k.local.isn - 2)); more <= sent && more < 1<<31 {
+			sent -= more
+		}
+	}
+	return sent
 }

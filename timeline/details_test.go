@@ -109,12 +109,13 @@ func TestAcceptedBeforeTheThirdACK(t *testing.T) {
 
 // passiveClose: the other end closes first, up to CLOSE, whose record has these counters.
 func (s *story) passiveClose(sock uint64, c gen.BPFCounters) {
+	fin := y + 1 + uint32(c.BytesSent-c.BytesRetransmitted)
 	s.segment(events.KindReceive, events.FIN|events.ACK, 0, y+1, 1050)
 	s.state(sock, events.Established, events.CloseWait, 0)
 	s.segment(events.KindTransmit, events.ACK, y+1, 1, 509)
 	s.state(sock, events.CloseWait, events.LastAck, 0)
-	s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 1, 509)
-	s.segment(events.KindReceive, events.ACK, 1, y+2, 1050)
+	s.segment(events.KindTransmit, events.FIN|events.ACK, fin, 1, 509)
+	s.segment(events.KindReceive, events.ACK, 1, fin+1, 1050)
 	r := gen.BPFEvent{Kind: uint8(events.KindState), Sock: sock, OldState: uint8(events.LastAck), NewState: uint8(events.Close),
 		Notes: uint8(events.NoteFINReceived)}
 	*(*gen.BPFChange)(unsafe.Pointer(&r.Of)) = gen.BPFChange{Counters: c}

@@ -109,6 +109,14 @@ func (t *Timeline) link(other *Timeline) {
 	t.compareNames(other)
 }
 
+// unlink: nothing will be told of t, so nobody shall name it.
+func (t *Timeline) unlink() {
+	if peer := t.livingPeer(); peer != nil {
+		peer.PeerID, peer.track.peer = 0, nil
+	}
+	t.PeerID, t.track.peer = 0, nil
+}
+
 // compareNames notes what each end of a connection is to the other.
 func (t *Timeline) compareNames(other *Timeline) {
 	if t.Local != other.Remote || t.Remote != other.Local {

@@ -74,6 +74,18 @@ func TestPairing(t *testing.T) {
 	}
 }
 
+// TestNobodysSYNIsNoPeer: of a SYN that nobody here took nothing is told, so no end names it.
+func TestNobodysSYNIsNoPeer(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.sendFromPeer(gen.BPFEvent{Kind: uint8(events.KindState), Sock: 7, OldState: uint8(events.Close), NewState: uint8(events.SynSent)})
+	s.syn(events.KindTransmit, 1, "192.0.2.1:40000", "192.0.2.2:80", 0xffffffff, 0)
+	s.unconfirmedSYN()
+	s.sendFromPeer(gen.BPFEvent{Kind: uint8(events.KindState), Sock: 7, OldState: uint8(events.SynSent), NewState: uint8(events.Close)})
+	s.wait(sec)
+	s.take(s.a.Finish(s.now))
+	equal(t, "its peer", s.only().PeerID, 0)
+}
+
 // TestTranslatedByItself: a client whose own host translates, and whose port was chosen by connect(), is one connection, under the
 // name that its socket has for it; devices have another.
 func TestTranslatedByItself(t *testing.T) {

@@ -10,6 +10,10 @@ import (
 // strayDelay: a segment of no known connection waits this long for its socket to show itself.
 const strayDelay = uint64(time.Second)
 
+// dropDelay bounds how long after it was told a segment is dropped (in a full queue of a device). It is less than
+// what passes before the same segment is sent again, which may be dropped where nobody told of it yet.
+const dropDelay = uint64(100 * time.Millisecond)
+
 // segment takes a segment that TCP of this host sent or received.
 func (a *Assembler) segment(e *events.Event, dir Dir) {
 	if a.isNobodys(e) {
@@ -116,6 +120,13 @@ func (a *Assembler) owner(e *events.Event, dir Dir) *Timeline {
 			n.track.replacesID, n.track.replaces = t.ID, t
 			return n
 		case t.End.Known:
+			a.supersede(t)
+			t = nil
+		case t.track.cookie && !t.track.established && t.track.remote.isn != e.Header().Seq():
+			// Nothing is kept of the SYN that a cookie answered: this is another connection.
+			a.setState(t, e.Time(), events.Close, nil)
+			t.track.timedOut = true
+			t.End = Some(e.Time())
 			a.supersede(t)
 			t = nil
 		}
@@ -308,6 +319,7 @@ func (a *Assembler) giveBack(n *Timeline, e *events.Event, dir Dir) *Timeline {
 		return n
 	}
 	// n leaves no trace.
+	n.unlink()
 	a.forget(n)
 	a.stats.Timelines--
 
@@ -346,18 +358,17 @@ func (a *Assembler) drop(e *events.Event) {
 	if e.Notes().Has(events.NoteOutbound) {
 		dir = Tx
 	}
-	h := e.Header()
 	t := a.find(e)
 	if t != nil {
 		a.confirm(t)
+	}
+	if t != nil && !e.Notes().Has(events.NoteUntold) {
 		for i := len(t.Entries) - 1; i >= 0 && i >= len(t.Entries)-8; i-- {
 			s := &t.Entries[i]
-			if s.Type != EntrySegment || s.Dir != dir || s.Seq != h.Seq() || s.Flags != h.Flags() ||
-				s.Ack != h.Ack() || s.Len != e.PayloadLen() {
+			if s.Type != EntrySegment || s.Dir != dir || !s.isOf(e) || e.Time() > s.Time+dropDelay {
 				continue
 			}
-			s.Type, s.DropReason = EntryDrop, e.DropReason()
-			t.undo(s)
+			t.dropped(s, e)
 			a.tell(t, s)
 			return
 		}
@@ -366,13 +377,26 @@ func (a *Assembler) drop(e *events.Event) {
 		return
 	}
 	entry := a.put(t, e, dir)
-	entry.Type, entry.DropReason = EntryDrop, e.DropReason()
-	t.undo(entry)
+	t.dropped(entry, e)
 	a.tell(t, entry)
 	if entry.Step == StepSYN {
 		a.pair(t, entry)
 		t.expectAnswer(entry)
 	}
+}
+
+// isOf reports whether the segment is the one of the event, as far as its header tells: its timestamp
+// differs from that of one that is sent again.
+func (s *Entry) isOf(e *events.Event) bool {
+	h := e.Header()
+	return s.Seq == h.Seq() && s.Ack == h.Ack() && s.Flags == h.Flags() && s.Len == e.PayloadLen() &&
+		s.Options.TSVal == h.Options().TSVal
+}
+
+// dropped makes the entry of a segment one of its drop.
+func (t *Timeline) dropped(entry *Entry, e *events.Event) {
+	entry.Type, entry.DropReason = EntryDrop, e.DropReason()
+	t.undo(entry)
 }
 
 // undo takes back what a segment was thought to have achieved.

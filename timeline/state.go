@@ -47,10 +47,8 @@ func (a *Assembler) stateChange(e *events.Event) {
 		a.gap(t, now, 0)
 		a.setState(t, now, from, nil)
 	}
-	if !t.track.bound {
-		if e.Tuple().LocalPort != 0 {
-			a.bind(t, e.Tuple())
-		}
+	if !t.track.bound && e.Tuple().LocalPort != 0 && (to != events.Close || a.byTuple[*e.Tuple()] == nil) {
+		a.bind(t, e.Tuple())
 	}
 	a.bindSock(t, e.Sock())
 	t.setCounters(e)
@@ -120,7 +118,8 @@ func (a *Assembler) connecting(e *events.Event) {
 	t.State = events.Close
 	a.halfOpen.push(t)
 	a.bindSock(t, e.Sock())
-	if e.Tuple().LocalPort != 0 {
+	// Another connection that has the tuple keeps it until a SYN shows that it is gone: else connect() fails.
+	if e.Tuple().LocalPort != 0 && a.byTuple[*e.Tuple()] == nil {
 		a.bind(t, e.Tuple())
 	}
 	a.connects(t, e)

@@ -82,7 +82,12 @@ func (s *story) wait(d uint64) {
 }
 
 func (s *story) segment(kind events.Kind, flags events.Flags, seq, ack uint32, window uint16, options ...byte) {
-	r := gen.BPFEvent{Kind: uint8(kind)}
+	s.noted(kind, 0, flags, seq, ack, window, options...)
+}
+
+// noted is a segment with notes.
+func (s *story) noted(kind events.Kind, notes events.Notes, flags events.Flags, seq, ack uint32, window uint16, options ...byte) {
+	r := gen.BPFEvent{Kind: uint8(kind), Notes: uint8(notes)}
 	h := r.Of.Segment.TcpHeader[:]
 	h[4], h[5], h[6], h[7] = byte(seq>>24), byte(seq>>16), byte(seq>>8), byte(seq)
 	h[8], h[9], h[10], h[11] = byte(ack>>24), byte(ack>>16), byte(ack>>8), byte(ack)

@@ -158,9 +158,13 @@ func (a *Assembler) afterwards(w *timeWait, e *events.Event, dir Dir) {
 	t := a.wake(w)
 	entry := a.place(t, e.Time())
 	t.describe(entry, e, dir)
+	if e.Kind() == events.KindDrop {
+		t.dropped(entry, e)
+	}
 	w.local.keep(&t.track.local)
 	w.remote.keep(&t.track.remote)
 	switch {
+	case entry.Type == EntryDrop:
 	case entry.Flags.Has(events.RST) && dir == Rx:
 		// RFC 1337 warns of it; Linux lets a RST end TIME_WAIT unless net.ipv4.tcp_rfc1337 is set.
 		a.endWait(w, t, e.Time())

@@ -1,0 +1,41 @@
+package endtoend
+
+import (
+	"strings"
+	"testing"
+
+	"tcptrace/internal/lab"
+)
+
+// TestRetransmissionDropped: of a SYN-ACK and its like that is sent again, the second is dropped before it leaves. That is
+// the one that is told as dropped, wherever the hooks are.
+func TestRetransmissionDropped(t *testing.T) {
+	for _, family := range []string{"v4", "v6"} {
+		t.Run(family, func(t *testing.T) {
+			t.Parallel()
+			n := lab.Cable(t)
+			e := newEnv(t, n, family)
+			const synACKs = "tcp sport 8080 tcp flags & (syn|ack) == (syn|ack)"
+			n.Client.Drop("input", synACKs, 1)
+			n.Server.Exec("nft", "add table inet second; add chain inet second c { type filter hook output priority 0; }; "+
+				"add rule inet second c "+synACKs+" numgen inc mod 2 == 1 drop")
+			c, s := e.open()
+			e.clientCloses(c, s)
+			rec := e.stop()
+			if rec.out.Lacks(factDrops) {
+				t.Skip("needs the reasons of kfree_skb: without them nothing says that what TCP sent did not leave")
+			}
+			r := e.result(rec) // compares what left with the capture
+
+			var told []string
+			for _, entry := range r.server.timelines[0].Timeline {
+				if entry.Step == "syn-ack" {
+					told = append(told, entry.Type)
+				}
+			}
+			if got := strings.Join(told, " "); !strings.HasPrefix(got, "segment drop segment") {
+				t.Errorf("SYN-ACKs: %s; want segment drop segment", got)
+			}
+		})
+	}
+}
