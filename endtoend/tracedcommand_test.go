@@ -204,3 +204,27 @@ func TestTracedCommandInANamespace(t *testing.T) {
 		t.Errorf("%d connections told, want 1: %v\n%s", got, err, out)
 	}
 }
+
+// TestTracedCommandGoneAtOnce: what the command is was known before; it need not live until /proc is read.
+func TestTracedCommandGoneAtOnce(t *testing.T) {
+	lab.Need(t, "bash")
+	bash, err := exec.LookPath("bash")
+	if err == nil {
+		bash, err = filepath.EvalSymlinks(bash)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	const script = "exec 3<>/dev/tcp/127.0.0.1/1"
+	for range 3 { // once in a while it is read in time
+		out, status := lab.LaunchTracer(t, "--", "bash", "-c", script).Ended()
+		equal(t, "status", status, 1)
+		equal(t, "timelines", len(out.Timelines), 1)
+		p := out.Timelines[0].Process
+		equal(t, "exe", deref(p.Exe), bash)
+		equal(t, "command line", deref(p.CommandLine), "bash -c "+script)
+		if p.PPID == nil {
+			t.Error("no parent")
+		}
+	}
+}

@@ -65,11 +65,26 @@ func read(proc string, id ID) *Details {
 	d.ParentPID = parent
 	// Asked last: if it was another program meanwhile, it has another name now.
 	name := bytes.TrimSuffix(readFile(dir, "comm", maxFile), []byte("\n"))
-	was, _, _ := bytes.Cut(id.Comm[:], []byte{0}) // a longer name before may have left its end
-	if !bytes.Equal(name, was) {
+	if !bytes.Equal(name, nameOf(&id)) {
 		d.Exe, d.CommandLine = "", ""
 	}
 	return d
+}
+
+// nameOf is its name: a longer one before may have left its end.
+func nameOf(id *ID) []byte {
+	name, _, _ := bytes.Cut(id.Comm[:], []byte{0})
+	return name
+}
+
+// startOf is when a process that is there started, in ID's units.
+func startOf(proc string, pid int) (start uint32, ok bool) {
+	stat, err := os.ReadFile(proc + "/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, false
+	}
+	_, start, ok = parseStat(stat)
+	return start, ok
 }
 
 // readFile reads at most that much of a file; nil where it cannot.

@@ -56,7 +56,8 @@ type Reader struct {
 	order   []ID // of asked, oldest first
 	// containers by the path of their cgroup: to read one takes longer than all else that is told of a connection.
 	containers map[string]Container
-	daemon     *Daemon // nil: nobody is asked for containers' names
+	daemon     *Daemon         // nil: nobody is asked for containers' names
+	started    *startedProcess // nil: none was
 
 	mu       sync.Mutex
 	known    map[ID]*Details
@@ -145,6 +146,7 @@ func (r *Reader) Details(id ID, cgroup uint64) (d Details) {
 		d = *known
 	}
 	r.mu.Unlock()
+	r.started.fill(&d, id)
 	// A cgroup that the kernel named is known for sure; those of version 1 it does not name.
 	path := r.cgroups.Path(cgroup)
 	c, seen := r.containers[path]

@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/gob"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -37,6 +37,7 @@ func (o *options) checkCommand(raw *rawFlags) error {
 type child struct {
 	cmd  *exec.Cmd
 	gate *os.File // closed when it was opened
+	said gateWord
 	// running: the gate was opened.
 	running bool
 	ended   atomic.Bool
@@ -60,7 +61,7 @@ func startChild(command []string) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	refusals, says, err := os.Pipe()
+	words, says, err := os.Pipe()
 	if err != nil {
 		return nil, errors.Join(err, opens.Close(), gate.Close())
 	}
@@ -74,18 +75,27 @@ func startChild(command []string) (*child, error) {
 	err = c.cmd.Start()
 	_, _ = opens.Close(), says.Close()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start the command: %w", err), gate.Close(), refusals.Close())
+		return nil, errors.Join(fmt.Errorf("start the command: %w", err), gate.Close(), words.Close())
 	}
 	go c.wait()
-	said, err := io.ReadAll(refusals)
-	_ = refusals.Close()
-	if err != nil || len(said) == 0 {
-		return c, err
+	err = gob.NewDecoder(words).Decode(&c.said)
+	_ = words.Close()
+	switch {
+	case err != nil:
+		c.abandon()
+		return nil, fmt.Errorf("start the command: what was to become it went: %w", err)
+	case c.said.Refused != nil:
+		c.abandon()
+		return nil, c.said.Refused
 	}
-	refused := &refusal{Status: exitFailure, Why: "start the command: " + string(said)}
-	_ = json.Unmarshal(said, refused)
-	c.abandon()
-	return nil, refused
+	return c, nil
+}
+
+// known tells the reader of /proc what the command will be, if that is asked for and sure.
+func (c *child) known(h *helper) {
+	if h != nil && c.said.Known {
+		h.Known(c.cmd.Process.Pid, &c.said.Program)
+	}
 }
 
 func (c *child) wait() {

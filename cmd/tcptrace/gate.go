@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/gob"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"tcptrace/process"
 )
 
 // A command that is to be traced is started behind a gate: tcptrace itself, as another process, that
@@ -20,11 +23,19 @@ import (
 const gateName = "tcptrace (waiting)"
 
 // The gate's files after standard error: it waits until the first is closed with a byte in it, and
-// writes to the second what keeps it from running the command.
+// writes to the second a gateWord.
 const (
 	gateOpens = 3 + iota
 	gateSays
 )
+
+// gateWord is what the gate says when it is ready, or why it never will be.
+type gateWord struct {
+	Refused *refusal
+	// Program is what the command will be, where that is Known.
+	Program process.Program
+	Known   bool
+}
 
 // ticket says as whom the command is run.
 type ticket struct {
@@ -53,18 +64,22 @@ func (r *refusal) Error() string { return r.Why }
 func passGate(args []string) int {
 	opens, says := os.NewFile(gateOpens, "gate"), os.NewFile(gateSays, "refusal")
 	path, refused := prepareCommand(args)
+	word := gateWord{Refused: refused}
+	if refused == nil {
+		word.Program, word.Known = process.ProgramOf(path, args[1:])
+	}
+	err := errors.Join(gob.NewEncoder(says).Encode(&word), says.Close())
 	if refused != nil {
-		_ = json.NewEncoder(says).Encode(refused)
 		return refused.Status
 	}
-	if says.Close() != nil {
+	if err != nil {
 		return exitFailure
 	}
 	if n, _ := opens.Read(make([]byte, 1)); n == 0 {
 		return exitFailure // the tracer gave up
 	}
 	unix.CloseOnExec(gateOpens)
-	err := syscall.Exec(path, args[1:], os.Environ())
+	err = syscall.Exec(path, args[1:], os.Environ())
 	refused = cannotRun(args[1], err)
 	fmt.Fprintf(os.Stderr, "tcptrace: %s\n", refused.Why)
 	return refused.Status

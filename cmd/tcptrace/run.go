@@ -63,6 +63,9 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 	}
 	p.child, p.held, p.translations = traced, held, nat
 	defer func() { err = errors.Join(err, p.close()) }()
+	if traced != nil {
+		traced.known(p.processes)
+	}
 
 	ctx, enough := context.WithCancel(ctx)
 	defer enough()
