@@ -87,6 +87,7 @@ func TestScreens(t *testing.T) {
 		{name: "ladder", width: 80, height: 24, at: 2500 * time.Millisecond, keys: []Key{KeyEnter}},
 		{name: "explain", width: 80, height: 24, at: 2500 * time.Millisecond, keys: []Key{KeyDown, "e"}},
 		{name: "help", width: 80, height: 24, keys: []Key{"?"}},
+		{name: "60x12", width: 60, height: 12, at: 2500 * time.Millisecond},
 		{name: "tiny", width: 30, height: 8, at: 2500 * time.Millisecond},
 	} {
 		t.Run(c.name, func(t *testing.T) {

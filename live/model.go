@@ -308,7 +308,7 @@ func (m *Model) curb() {
 
 // place adds a row to the order, unless it is filtered out.
 func (m *Model) place(r *row) {
-	r.times = 1
+	r.times, r.processes = 1, false
 	if m.wanted(r) {
 		m.sections[r.class]++
 		m.order = append(m.order, r)
@@ -323,22 +323,24 @@ func (m *Model) wanted(r *row) bool {
 func (m *Model) placeAlike(rows []*row) {
 	clear(m.alike)
 	for _, r := range slices.Backward(rows) {
-		r.times = 1
+		r.times, r.processes = 1, false
 		if !m.wanted(r) {
 			continue
 		}
 		m.sections[r.class]++
 		key := r.likeness()
 		i, known := m.alike[key]
-		switch {
-		case !known:
+		if !known {
 			m.alike[key] = len(m.order)
 			m.order = append(m.order, r)
-		case r.id == m.selected:
-			r.times = m.order[i].times + 1
+			continue
+		}
+		first := m.order[i]
+		first.times++
+		first.processes = first.processes || first.t.Process.PID != r.t.Process.PID
+		if r.id == m.selected {
+			r.times, r.processes = first.times, first.processes
 			m.order[i] = r
-		default:
-			m.order[i].times++
 		}
 	}
 }

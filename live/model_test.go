@@ -275,6 +275,45 @@ func TestManyKindsOfFailures(t *testing.T) {
 	}
 }
 
+// TestAlikeOfManyProcesses: a command that is started again and again is one row, which names no single process; another
+// command's, or to another port, is another.
+func TestAlikeOfManyProcesses(t *testing.T) {
+	m := New(plainOptions())
+	for i, c := range []struct {
+		comm string
+		pid  uint32
+		port uint16
+	}{{"curl", 101, 81}, {"curl", 102, 81}, {"curl", 103, 81}, {"curl", 104, 82}, {"curl", 104, 82}, {"shop", 105, 81}} {
+		p := timeline.Process{PID: c.pid, Source: events.SourceConnect}
+		copy(p.Comm[:], c.comm)
+		m.Update(&timeline.Update{Kind: timeline.UpdateEnd, Timeline: &timeline.Timeline{ID: uint64(i + 1), WrittenAt: begin, State: events.Close,
+			Role: timeline.RoleClient, Process: p, Remote: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.2"), c.port),
+			Handshake: timeline.Handshake{Outcome: timeline.OutcomeRefused}}})
+	}
+	gather := func() (rows []string) {
+		m.Gather(Facts{Now: begin + 1e9, Open: func(func(*timeline.Timeline) bool) {}})
+		for _, line := range m.Lines() {
+			if strings.Contains(line, "refused") {
+				f := strings.Fields(strings.Trim(text.StripEscape(line), "> "))
+				rows = append(rows, f[2]+" "+f[3]+" "+strings.Join(f[5:], " "))
+			}
+		}
+		return rows
+	}
+	want := []string{"curl 192.0.2.2:81 3x refused", "curl/104 192.0.2.2:82 2x refused", "shop/105 192.0.2.2:81 refused"}
+	if got := gather(); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	m.selected = 2 // the one of the middle; the row stands for all of them all the same
+	if got := gather(); !slices.Equal(got, want) || m.order[m.index].id != 2 {
+		t.Errorf("with another selected: %q, want %q", got, want)
+	}
+	m.sort = SortNew // each by itself
+	if got := gather(); len(got) != 6 || got[5] != "curl/101 192.0.2.2:81 refused" {
+		t.Errorf("not folded: %q", got)
+	}
+}
+
 func TestShort(t *testing.T) {
 	for n, want := range map[uint64]string{0: "0", 9999: "9999", 10_000: "10.0k", 123_456: "123k", 999_600: "1.00M",
 		50_000: "50.0k", 1 << 40: "1.10T", 1<<64 - 1: "18.4E"} {

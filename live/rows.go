@@ -53,7 +53,9 @@ type row struct {
 	retransmits            uint32 // those that no entry tells of
 	resentAt               uint64 // when those were last seen to grow, 0 never
 
-	times int // of those that failed: how many alike it stands for, itself included
+	// Of those that failed: how many alike it stands for, itself included, and whether they are several processes'.
+	times     int
+	processes bool
 }
 
 // there tells whether t still is this connection.
@@ -124,9 +126,9 @@ func endedClass(t *timeline.Timeline) class {
 	return closed
 }
 
-// likeness is what connections that failed have in common, where one row stands for all of them.
+// likeness is what connections that failed have in common, where one row stands for all of them. Their processes need not
+// be one: a command that is started again and again fails each time.
 type likeness struct {
-	pid     uint32
 	comm    events.Comm
 	role    timeline.Role
 	remote  netip.Addr
@@ -137,7 +139,7 @@ type likeness struct {
 
 func (r *row) likeness() likeness {
 	t := r.t
-	l := likeness{pid: t.Process.PID, comm: t.Process.Comm, role: t.Role, remote: t.Remote.Addr(), port: t.Remote.Port(),
+	l := likeness{comm: t.Process.Comm, role: t.Role, remote: t.Remote.Addr(), port: t.Remote.Port(),
 		outcome: t.Handshake.Outcome}
 	if t.Role == timeline.RoleServer {
 		l.port = t.Local.Port()

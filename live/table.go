@@ -46,10 +46,13 @@ var allColumns = []column{
 		}
 		return t.Role.String(), nil
 	}},
-	{name: "PROCESS", width: 12, most: 20, value: func(_ *Model, _ *row, t *timeline.Timeline, width int) (string, text.Colors) {
+	{name: "PROCESS", width: 12, most: 20, value: func(_ *Model, r *row, t *timeline.Timeline, width int) (string, text.Colors) {
 		p := &t.Process
 		if p.Source == events.SourceUnknown {
 			return "-", nil
+		}
+		if r.processes {
+			return output.Clean(p.Comm.String(), width), nil
 		}
 		pid := fmt.Sprintf("/%d", p.PID)
 		return output.Clean(p.Comm.String(), max(width-len(pid), 3)) + pid, nil

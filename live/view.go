@@ -2,6 +2,7 @@ package live
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"tcptrace/events"
@@ -188,21 +189,25 @@ func (m *Model) foot() string {
 	case pageExplain:
 		keys = [][2]string{{updown, "scroll"}, {"Enter", "ladder"}, {"w", "save"}, {"q", "back"}}
 	}
-	line := ""
-	for _, gap := range []string{"   ", "  ", " "} {
-		line = ""
-		if gap == " " {
-			keys = keys[1:] // the least that needs to be said
-		}
-		for _, k := range keys {
-			line += m.paint(styleBold, k[0]) + " " + m.paint(styleDim, k[1]) + gap
-		}
-		line = " " + strings.TrimRight(line, " ")
-		if columns(line) <= m.width {
-			break
-		}
+	line := m.keyLine(keys, "   ")
+	for gap := "  "; columns(line) > m.width && len(gap) > 0; gap = gap[1:] {
+		line = m.keyLine(keys, gap)
+	}
+	// The arrows need the least to be said; help and quit, which lead to the rest, go last.
+	for i := 0; columns(line) > m.width && len(keys) > 1; i = max(0, len(keys)-3) {
+		keys = slices.Delete(keys, i, i+1)
+		line = m.keyLine(keys, " ")
 	}
 	return fit(line, m.width)
+}
+
+// keyLine has keys and what they do.
+func (m *Model) keyLine(keys [][2]string, gap string) string {
+	line := ""
+	for _, k := range keys {
+		line += gap + m.paint(styleBold, k[0]) + " " + m.paint(styleDim, k[1])
+	}
+	return " " + strings.TrimPrefix(line, gap)
 }
 
 // pageLines are the lines of a ladder, an explanation or the help that are in sight.
