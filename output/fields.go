@@ -173,7 +173,7 @@ var startFields = []Field{
 		value: func(b []byte, s *Source) []byte { return appendNonZero(b, details(s).ParentPID) }},
 	{Path: "process.inner_pid", Kind: Integer, Optional: true, Doc: "its process ID in its own pid namespace, a container's; null where that is the host's",
 		value: func(b []byte, s *Source) []byte { return appendNonZero(b, details(s).InnerPID) }},
-	{Path: "process.exe", Kind: Text, Optional: true, Doc: "path of its program's file, in its own mount namespace; null also where that may not be read",
+	{Path: "process.exe", Kind: Text, Optional: true, Doc: "path of its program's file, in its own mount namespace; null also where that may not be read; of a command that tcptrace started it is known without",
 		value: func(b []byte, s *Source) []byte { return append(b, details(s).Exe...) }},
 	{Path: "process.cmdline", Kind: Text, Optional: true, Doc: "its arguments with spaces between, at most 4096 bytes, a longer one ends in `…`; whatever the process wants it to be",
 		value: func(b []byte, s *Source) []byte { return append(b, details(s).CommandLine...) }},

@@ -2,6 +2,7 @@ package output
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"syscall"
 	"testing"
@@ -159,4 +160,31 @@ func FuzzTextComm(f *testing.F) {
 			t.Errorf("columns are displaced: %q", lines[1])
 		}
 	})
+}
+
+// TestTextSeenUntilTheEnd: of a connection to which nothing happens, how long it was watched.
+func TestTextSeenUntilTheEnd(t *testing.T) {
+	const start, watched = 7e9, 3e9
+	for want, tl := range map[string]timeline.Timeline{
+		"seen for 3.00 s": {State: events.Established, Handshake: timeline.Handshake{Outcome: timeline.OutcomeUnobserved}},
+		"life 3.00 s": {State: events.Established, Handshake: timeline.Handshake{Outcome: timeline.OutcomeEstablished},
+			Entries: []timeline.Entry{{Type: timeline.EntryState, To: events.Established, Time: start + 1e6}}},
+		"life 1.00 ms": {State: events.TimeWait, Handshake: timeline.Handshake{Outcome: timeline.OutcomeEstablished},
+			Entries: []timeline.Entry{{Type: timeline.EntryState, To: events.TimeWait, Time: start + 1e6}}},
+		"life 2.00 s": {State: events.Close, Handshake: timeline.Handshake{Outcome: timeline.OutcomeEstablished},
+			End: timeline.Maybe[uint64]{Value: start + 2e9, Known: true}},
+	} {
+		tl.ID, tl.Start, tl.WrittenAt = 1, start, start+watched
+		var out bytes.Buffer
+		w, err := New("text", Options{Out: &out})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(w.Write(&timeline.Update{Kind: timeline.UpdateEnd, Timeline: &tl}), w.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
 }
