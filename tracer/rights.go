@@ -3,7 +3,9 @@ package tracer
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -107,6 +109,9 @@ func (t *Tracer) DropRights(needs ...Need) (kept []string, err error) {
 	before := cap.GetProc()
 	needs = append(needs, Need{t.reads, cap.BPF}, Need{priority, cap.SYS_NICE})
 
+	if err := threadsFound("/proc"); err != nil {
+		return nil, err
+	}
 	// The effective set can be taken back, the permitted one can not.
 	bare, err := before.Dup()
 	if err == nil {
@@ -178,8 +183,25 @@ func KeepRightToLook() error {
 	return giveUp(final)
 }
 
+// threadsFound says why a change of rights would not reach all threads. Where C is linked in, the library looks for them in
+// /proc/PID/task: in a pid namespace that has another one's /proc those are another process's, and it waits for them for good.
+func threadsFound(proc string) error {
+	self, err := os.Readlink(proc + "/self")
+	if !linksC || err == nil && self == strconv.Itoa(os.Getpid()) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("find the own threads: %w", err)
+	}
+	return fmt.Errorf("%s is another pid namespace's (this process is %s there, and %d here), and a build with cgo looks for its threads in it: mount this one's (unshare --mount-proc), or build with CGO_ENABLED=0, as make does",
+		proc, self, os.Getpid())
+}
+
 // giveUp leaves just these, and lets no program that is started gain others.
 func giveUp(final *cap.Set) error {
+	if err := threadsFound("/proc"); err != nil {
+		return err
+	}
 	if err := final.SetProc(); err != nil {
 		return fmt.Errorf("drop the capabilities: %w", err)
 	}
