@@ -114,7 +114,9 @@ func (c *child) filter(p *tracer.Processes) {
 func (c *child) run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		c.abandon()
-		return &refusal{exitSignal + int(syscall.SIGINT), "interrupted before the command was started"}
+		by := signalled{syscall.SIGINT}
+		errors.As(context.Cause(ctx), &by)
+		return &refusal{exitSignal + int(by.signal), by.Error() + " before the command was started"}
 	}
 	signal.Ignore(os.Interrupt, syscall.SIGQUIT)
 	passed := make(chan os.Signal, 1)

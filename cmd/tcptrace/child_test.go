@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -82,5 +83,24 @@ func TestCommandNotFound(t *testing.T) {
 	var refused *refusal
 	if !errors.As(err, &refused) || refused.Status != exitNotFound || refused.Why != "no-such-command-here: command not found" {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestSignalBeforeTheCommand: a signal that comes before the command was started has the status that shells give it.
+func TestSignalBeforeTheCommand(t *testing.T) {
+	for _, by := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGUSR2} { // whichever, but not the test's own
+		ctx := untilSignal(by)
+		c, err := startChild([]string{"true"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(syscall.Getpid(), by); err != nil {
+			t.Fatal(err)
+		}
+		<-ctx.Done()
+		var refused *refusal
+		if err := c.run(ctx); !errors.As(err, &refused) || refused.Status != 128+int(by) {
+			t.Errorf("%v: %+v, %v", by, refused, err)
+		}
 	}
 }

@@ -19,7 +19,6 @@ import (
 )
 
 func main() {
-	// The first signal ends the tracing, in order; the second ends the process.
 	switch os.Args[0] { // tcptrace as another process
 	case gateName:
 		os.Exit(passGate(os.Args[1:]))
@@ -30,9 +29,25 @@ func main() {
 	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
 		ending = append(ending, syscall.SIGHUP)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), ending...)
-	context.AfterFunc(ctx, stop)
-	os.Exit(command(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(command(untilSignal(ending...), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// signalled is the cause of the end of a context that untilSignal made.
+type signalled struct{ signal syscall.Signal }
+
+func (s signalled) Error() string { return s.signal.String() }
+
+// untilSignal is done with the first of these signals, which ends the tracing, in order; the second ends the process.
+func untilSignal(ending ...os.Signal) context.Context {
+	ctx, end := context.WithCancelCause(context.Background())
+	came := make(chan os.Signal, 1)
+	signal.Notify(came, ending...)
+	go func() {
+		s, _ := (<-came).(syscall.Signal) // as all are
+		signal.Stop(came)
+		end(signalled{s})
+	}()
+	return ctx
 }
 
 // Exit statuses.

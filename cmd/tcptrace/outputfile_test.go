@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -9,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"tcptrace/events"
 )
 
 // page writes a page about a recording to a file.
@@ -113,5 +116,51 @@ func TestWhatComesBeforeTheFaultIsTold(t *testing.T) {
 	}
 	if got := strings.Count(stdout.String(), "\n"); got != 2 {
 		t.Errorf("%d timelines, want 2\n%s", got, stdout.String())
+	}
+}
+
+// TestRecordingBreaks: where no more can be recorded the tracing is over, in order: what was seen is told.
+func TestRecordingBreaks(t *testing.T) {
+	const recording = "../../timeline/testdata/opened-before.events"
+	var want strings.Builder
+	if status := command(context.Background(), []string{"-j", "--replay", recording}, &want, io.Discard); status != exitOK || want.Len() == 0 {
+		t.Fatalf("status %d, %q", status, want.String())
+	}
+	f, err := os.Open(recording)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	o, err := parseOptions([]string{"-j", "-q", "--record", "/dev/full"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p *pipeline
+	var got strings.Builder
+	ends := 0
+	err = events.Replay(f, func(clock events.Clock) (err error) {
+		p, err = newPipeline(o, clock, nil, &got, io.Discard)
+		return err
+	}, func(e *events.Event) error {
+		for ends == 0 && p.record.Write(e) == nil { // until what is kept before it is written is full
+		}
+		if err := p.Event(e); p.isOver(err) {
+			ends++
+		} else if err != nil {
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.finish(); err != nil {
+		t.Error(err)
+	}
+	if ends != 1 || got.String() != want.String() {
+		t.Errorf("it ended %d times, want once, and told\n%s\nnot\n%s", ends, got.String(), want.String())
+	}
+	if err := p.close(); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("%v", err)
 	}
 }

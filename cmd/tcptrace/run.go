@@ -69,7 +69,7 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 
 	ctx, enough := context.WithCancel(ctx)
 	defer enough()
-	if err := p.lookBack(); errors.Is(err, errEnough) {
+	if err := p.lookBack(); err != nil && p.isOver(err) {
 		enough()
 	} else if err != nil {
 		return 0, 0, err
@@ -108,13 +108,13 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 			return 0, 0, err
 		}
 	}
-	if err := t.Run(ctx, p); err != nil && !errors.Is(err, errEnough) {
+	if err := t.Run(ctx, p); err != nil && !p.isOver(err) {
 		return 0, 0, err
 	}
 	if err := p.stopLive(); err != nil {
 		return 0, 0, err
 	}
-	if err := t.Finish(p); err != nil && !errors.Is(err, errEnough) {
+	if err := t.Finish(p); err != nil && !p.isOver(err) {
 		return 0, 0, err
 	}
 	if traced != nil {
@@ -123,7 +123,7 @@ func run(ctx context.Context, o *options, stdout, stderr io.Writer) (matched uin
 	if err := p.finish(); err != nil {
 		return 0, 0, err
 	}
-	return p.matched, status, meta.ended(p.totals())
+	return p.matched, status, errors.Join(p.unrecorded, meta.ended(p.totals()))
 }
 
 // afterwards is what takes rights after the tracing began: files that are still to be written.
@@ -202,9 +202,11 @@ type pipeline struct {
 	options  output.Options
 	live     *liveView // nil where lines are written
 	record   *recordFile
-	file     *outputFile
-	bar      *progress.Bar
-	stderr   io.Writer
+	// unrecorded is why no more is recorded.
+	unrecorded error
+	file       *outputFile
+	bar        *progress.Bar
+	stderr     io.Writer
 	// processes are asked for their details; nil where no format shows them.
 	processes *helper
 	daemon    *process.Daemon // that knows containers' names; nil: not asked
@@ -316,11 +318,7 @@ func (p *pipeline) askProcesses(opts *output.Options) (err error) {
 func (p *pipeline) Event(e *events.Event) error {
 	p.events++
 	p.last = e.Time()
-	if p.record != nil {
-		if err := p.record.Write(e); err != nil {
-			return fmt.Errorf("record: %w", err)
-		}
-	}
+	broken := p.toRecord(e)
 	if p.processes != nil && e.Source() != events.SourceUnknown {
 		p.processes.See(process.ID{PID: e.PID(), Start: e.ProcessStart(), Comm: e.Comm()})
 	}
@@ -328,7 +326,7 @@ func (p *pipeline) Event(e *events.Event) error {
 	if p.live != nil && p.events%1024 == 0 {
 		p.liveKeys(tracer.Now()) // the ring may not be empty for long
 	}
-	return err
+	return errors.Join(err, broken)
 }
 
 // Lost implements tracer.Handler.
@@ -551,32 +549,6 @@ func (p *pipeline) saySummary() {
 		shown = fmt.Sprintf(" (%d shown)", p.shown)
 	}
 	fmt.Fprintf(p.stderr, "tcptrace: %d events, %d timelines%s, %d lost%s\n", s.Events, s.Timelines, shown, s.Lost, more.String())
-}
-
-// recordFile is where --record writes to.
-type recordFile struct {
-	*events.Recorder
-	file *os.File
-}
-
-func newRecordFile(path string, clock events.Clock) (*recordFile, error) {
-	f, err := os.Create(path)
-	if err != nil {
-		return nil, fmt.Errorf("record: %w", err)
-	}
-	r, err := events.NewRecorder(f, clock)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("record: %w", err), f.Close())
-	}
-	return &recordFile{r, f}, nil
-}
-
-// Close flushes and closes the file.
-func (r *recordFile) Close() error {
-	if err := errors.Join(r.Flush(), r.file.Close()); err != nil {
-		return fmt.Errorf("record: %w", err)
-	}
-	return nil
 }
 
 // createReady creates the file that says that tracing has begun.
