@@ -33,6 +33,12 @@ static __always_inline void emit_connect(struct sock *sk, const struct tuple *t,
 	submit(e);
 }
 
+/* Whether owners holds more than listeners. */
+static __always_inline bool remembers_connects(void)
+{
+	return filter_local_port || filter_port || filter_pid;
+}
+
 /*
  * connect(): the local port is still 0. Where a filter needs it, the event waits
  * in owners until the SYN, or the failure, shows the port.
@@ -52,14 +58,11 @@ static __always_inline void on_connect(struct sock *sk, const struct tuple *t, _
 	}
 	if (v == UNDECIDED || filter_pid)
 		bpf_map_update_elem(&owners, &key, &o, BPF_ANY);
+	else if (remembers_connects())
+		/* A socket at the same address before: a port that nobody wanted, so its connect() still waits. */
+		bpf_map_delete_elem(&owners, &key);
 	if (v == WANTED && o.wanted)
 		emit_connect(sk, t, family, &o, now);
-}
-
-/* Whether owners holds more than listeners. */
-static __always_inline bool remembers_connects(void)
-{
-	return filter_local_port || filter_port || filter_pid;
 }
 
 /* The port is known now. */

@@ -6,8 +6,11 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"tcptrace/internal/lab"
 )
@@ -158,4 +161,33 @@ func TestPIDFilterFollowsTheOwner(t *testing.T) {
 	equal(t, "states", states(t, &got[0]), "ESTABLISHED"+passiveClose)
 	equal(t, "complete", got[0].Complete, false)
 	equal(t, "pid", got[0].Process.PID, child.Process.Pid)
+}
+
+// TestFilterForgetsOtherConnects: what was remembered of a socket that went to a port which nobody asked for, until its own
+// port would show, is not told of the next socket in the same memory.
+func TestFilterForgetsOtherConnects(t *testing.T) {
+	n := lab.Cable(t)
+	e := &env{t: t, net: n, family: "v4", client: n.Client4, server: n.Server4}
+	tracer := lab.StartTracer(t, "-N", n.Client.Path(), "-P", strconv.Itoa(serverPort))
+	const rounds = 20
+	for range rounds {
+		for _, port := range []uint16{serverPort + 1, serverPort} {
+			c := e.socketAt(n.Client, e.client, 0)
+			if err := e.connect(c, e.server, port); err != unix.ECONNREFUSED {
+				t.Fatalf("connect: %v", err)
+			}
+			c.close()
+		}
+	}
+	out := tracer.Stop()
+	equal(t, "timelines", len(out.Timelines), rounds)
+	for _, tl := range out.Timelines {
+		opened := 0
+		for _, entry := range tl.Timeline {
+			if entry.Type == "state" && entry.To == "SYN_SENT" {
+				opened++
+			}
+		}
+		equal(t, "times that it was opened", opened, 1)
+	}
 }
