@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jedib0t/go-pretty/v6/text"
 
@@ -328,16 +329,20 @@ func TestHostileNames(t *testing.T) {
 	o := plainOptions()
 	m := New(o)
 	m.Resize(200, 24)
-	one := &timeline.Timeline{ID: 1, Start: begin, State: events.Established,
-		Process: timeline.Process{PID: 7, Source: events.SourceIO, Comm: events.Comm{'\x1b', '[', '2', 'J', '\n', 'x'}}}
-	m.Gather(Facts{Now: begin + 1, Open: func(yield func(*timeline.Timeline) bool) { yield(one) }})
-	for _, keys := range [][]Key{nil, {KeyEnter}, {"e"}} {
-		for _, k := range keys {
-			m.Press(k)
-		}
-		for _, line := range m.Lines() {
-			if strings.ContainsAny(text.StripEscape(line), "\x1b\n") || strings.Contains(line, "\x1b[2J") {
-				t.Errorf("%q", line)
+	for _, name := range []string{"\x1b[2J\nx", "\u202eabc\u200b", "\u009b2J", "\xff\xfe", "生命生命生", ""} {
+		one := &timeline.Timeline{ID: 1, Start: begin, State: events.Established,
+			Process: timeline.Process{PID: 7, Source: events.SourceIO}}
+		copy(one.Process.Comm[:], name)
+		m.Gather(Facts{Now: begin + 1, Open: func(yield func(*timeline.Timeline) bool) { yield(one) }})
+		for _, keys := range [][]Key{nil, {KeyEnter}, {"e"}, {"q"}} {
+			for _, k := range keys {
+				m.Press(k)
+			}
+			for _, line := range m.Lines() {
+				if strings.ContainsAny(text.StripEscape(line), "\x1b\n\u009b\u202e\u200b") || strings.Contains(line, "\x1b[2J") ||
+					!utf8.ValidString(line) || text.StringWidthWithoutEscSequences(line) > 200 {
+					t.Errorf("%q: %q", name, line)
+				}
 			}
 		}
 	}

@@ -51,8 +51,8 @@ var allColumns = []column{
 		if p.Source == events.SourceUnknown {
 			return "-", nil
 		}
-		if r.processes {
-			return output.Clean(p.Comm.String(), width), nil
+		if name := p.Comm.String(); r.processes && name != "" {
+			return output.Clean(name, width), nil
 		}
 		pid := fmt.Sprintf("/%d", p.PID)
 		return output.Clean(p.Comm.String(), max(width-len(pid), 3)) + pid, nil
