@@ -55,18 +55,19 @@ static __always_inline int connect_returned(struct sock *sk, const void *address
 }
 
 /*
- * A return probe sees no arguments: they are kept from inet_stream_connect(), which is connect()
- * for both families.
+ * A return probe sees no arguments: they are kept from the function's begin. Not from connect()'s:
+ * sendto() with Fast Open gets here without it, and a Multipath TCP socket connects another, its subflow.
  */
-static __always_inline int connect_begins(struct socket *socket, const void *address)
+static __always_inline int connect_begins(struct sock *sk, const void *address)
 {
-	struct call c = {(__u64)READ(socket, sk), (__u64)address};
+	struct call c = {(__u64)sk, (__u64)address};
 	__u64 task = bpf_get_current_pid_tgid();
 
 	bpf_map_update_elem(&connects, &task, &c, BPF_ANY);
 	return 0;
 }
 
+/* For an IPv4-mapped address tcp_v4_connect() is the last to begin and the first to return: it tells. */
 static __always_inline int connect_ends(int result, __u8 function)
 {
 	__u64 task = bpf_get_current_pid_tgid();
@@ -76,8 +77,7 @@ static __always_inline int connect_ends(int result, __u8 function)
 		return 0;
 	struct sock *sk = (struct sock *)c->sock;
 	const void *address = (const void *)c->address;
-	if (function == 6 || READ(sk, __sk_common.skc_family) == AF_INET)
-		bpf_map_delete_elem(&connects, &task);
+	bpf_map_delete_elem(&connects, &task);
 	return connect_returned(sk, address, result, function);
 }
 

@@ -58,11 +58,16 @@ int BPF_KPROBE(kprobe_tcp_v6_err, struct sk_buff *skb)
 	return tracing ? icmp_error_for_tcp(skb, 6) : 0;
 }
 
-/* It calls one of the two below. */
-SEC("kprobe/inet_stream_connect")
-int BPF_KPROBE(kprobe_inet_stream_connect, struct socket *socket, void *address)
+SEC("kprobe/tcp_v4_connect")
+int BPF_KPROBE(kprobe_tcp_v4_connect, struct sock *sk, void *address)
 {
-	return tracing ? connect_begins(socket, address) : 0;
+	return tracing ? connect_begins(sk, address) : 0;
+}
+
+SEC("kprobe/tcp_v6_connect")
+int BPF_KPROBE(kprobe_tcp_v6_connect, struct sock *sk, void *address)
+{
+	return tracing ? connect_begins(sk, address) : 0;
 }
 
 SEC("kretprobe/tcp_v4_connect")

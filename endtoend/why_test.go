@@ -374,15 +374,7 @@ func TestECN(t *testing.T) {
 // TestMultipathFallsBack: offered by the client alone.
 func TestMultipathFallsBack(t *testing.T) {
 	e := whyEnv(t, "v4")
-	fd := -1
-	e.net.Client.Do(func() {
-		fd, _ = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_MPTCP)
-	})
-	if fd < 0 {
-		t.Skip("needs a kernel with Multipath TCP (CONFIG_MPTCP)")
-	}
-	c := &socket{t: t, fd: fd}
-	t.Cleanup(c.close)
+	c := e.multipath()
 	stop := e.trace()
 	e.listen()
 	c.must("connect", e.connect(c, e.server, serverPort))
@@ -393,6 +385,39 @@ func TestMultipathFallsBack(t *testing.T) {
 	for _, role := range []string{"client", "server"} {
 		equal(t, role+"'s findings", codes(t, timelineOf(t, out, role, 0)), "mptcp-fallback")
 	}
+}
+
+// TestMultipathConnectError: what connects is the subflow, a socket of its own.
+func TestMultipathConnectError(t *testing.T) {
+	e := whyEnv(t, "v4")
+	c := e.multipath()
+	e.net.Client.Sysctl("net.ipv4.ip_local_port_range", "40000 40000")
+	taken := e.socketAt(e.net.Client, e.client, clientPort)
+	taken.must("listen", unix.Listen(taken.fd, 1))
+	stop := e.trace()
+	equal(t, "connect()", e.connect(c, e.server, serverPort), error(unix.EADDRNOTAVAIL))
+	out := stop()
+	tl := timelineOf(t, out, "client", 0)
+	if out.Lacks(factConnectErrors) {
+		return
+	}
+	equal(t, "errno", word(tl.Handshake.Errno), "EADDRNOTAVAIL")
+	equal(t, "findings", codes(t, tl), "no-local-port")
+}
+
+// multipath is a client's socket of Multipath TCP.
+func (e *env) multipath() *socket {
+	e.t.Helper()
+	fd := -1
+	e.net.Client.Do(func() {
+		fd, _ = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_MPTCP)
+	})
+	if fd < 0 {
+		e.t.Skip("needs a kernel with Multipath TCP (CONFIG_MPTCP)")
+	}
+	c := &socket{t: e.t, fd: fd}
+	e.t.Cleanup(c.close)
+	return c
 }
 
 // TestRetransmissionKinds: what had a segment sent again, and that it was in vain.

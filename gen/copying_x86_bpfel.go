@@ -16,74 +16,75 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	CopyingMapAddresses                = "addresses"
-	CopyingMapCgroups                  = "cgroups"
-	CopyingMapComms                    = "comms"
-	CopyingMapConnects                 = "connects"
-	CopyingMapFlows                    = "flows"
-	CopyingMapLost                     = "lost"
-	CopyingMapOwners                   = "owners"
-	CopyingMapPids                     = "pids"
-	CopyingMapRings                    = "rings"
-	CopyingMapUids                     = "uids"
-	CopyingProgCopyingTaskFile         = "copying_task_file"
-	CopyingProgCopyingTcp              = "copying_tcp"
-	CopyingProgKprobeInetStreamConnect = "kprobe_inet_stream_connect"
-	CopyingProgKprobeInetTwskKill      = "kprobe_inet_twsk_kill"
-	CopyingProgKprobeIp6Xmit           = "kprobe_ip6_xmit"
-	CopyingProgKprobeIpLocalOut        = "kprobe_ip_local_out"
-	CopyingProgKprobeTcpConnRequest    = "kprobe_tcp_conn_request"
-	CopyingProgKprobeTcpV4Err          = "kprobe_tcp_v4_err"
-	CopyingProgKprobeTcpV4Rcv          = "kprobe_tcp_v4_rcv"
-	CopyingProgKprobeTcpV6Err          = "kprobe_tcp_v6_err"
-	CopyingProgKprobeTcpV6Rcv          = "kprobe_tcp_v6_rcv"
-	CopyingProgKretprobeInetCskAccept  = "kretprobe_inet_csk_accept"
-	CopyingProgKretprobeTcpV4Connect   = "kretprobe_tcp_v4_connect"
-	CopyingProgKretprobeTcpV6Connect   = "kretprobe_tcp_v6_connect"
-	CopyingProgRawInetSockSetState     = "raw_inet_sock_set_state"
-	CopyingProgRawNetDevQueue          = "raw_net_dev_queue"
-	CopyingProgRawNetifReceiveSkb      = "raw_netif_receive_skb"
-	CopyingProgRawSchedProcessFork     = "raw_sched_process_fork"
-	CopyingProgRawSchedProcessFree     = "raw_sched_process_free"
-	CopyingProgRawTcpRcvSpaceAdjust    = "raw_tcp_rcv_space_adjust"
-	CopyingVarAllSegments              = "all_segments"
-	CopyingVarBtfCloseCall             = "btf_close_call"
-	CopyingVarBtfEarlierNote           = "btf_earlier_note"
-	CopyingVarBtfEventKind             = "btf_event_kind"
-	CopyingVarBtfEventNote             = "btf_event_note"
-	CopyingVarBtfListedProcess         = "btf_listed_process"
-	CopyingVarBtfOwnerSource           = "btf_owner_source"
-	CopyingVarBtfRetransmitKind        = "btf_retransmit_kind"
-	CopyingVarBtfToldIcmp              = "btf_told_icmp"
-	CopyingVarDescribed                = "described"
-	CopyingVarFilterAddress            = "filter_address"
-	CopyingVarFilterCgroups            = "filter_cgroups"
-	CopyingVarFilterComms              = "filter_comms"
-	CopyingVarFilterLocalPort          = "filter_local_port"
-	CopyingVarFilterPid                = "filter_pid"
-	CopyingVarFilterPids               = "filter_pids"
-	CopyingVarFilterPort               = "filter_port"
-	CopyingVarFilterRemotePort         = "filter_remote_port"
-	CopyingVarFilterUids               = "filter_uids"
-	CopyingVarFinalSnapshot            = "final_snapshot"
-	CopyingVarIgnoredDrops             = "ignored_drops"
-	CopyingVarJiffyNs                  = "jiffy_ns"
-	CopyingVarKnownSocketFd            = "known_socket_fd"
-	CopyingVarLocalPorts               = "local_ports"
-	CopyingVarLostRecords              = "lost_records"
-	CopyingVarNetnsCount               = "netns_count"
-	CopyingVarNetnsWanted              = "netns_wanted"
-	CopyingVarOnlyFamily               = "only_family"
-	CopyingVarPidNamespace             = "pid_namespace"
-	CopyingVarPorts                    = "ports"
-	CopyingVarRemotePorts              = "remote_ports"
-	CopyingVarRingMask                 = "ring_mask"
-	CopyingVarSocketOperations         = "socket_operations"
-	CopyingVarTracing                  = "tracing"
-	CopyingVarUnfollowedProcesses      = "unfollowed_processes"
-	CopyingVarUnreadableSegments       = "unreadable_segments"
-	CopyingVarWakeupBytes              = "wakeup_bytes"
-	CopyingVarWalked                   = "walked"
+	CopyingMapAddresses               = "addresses"
+	CopyingMapCgroups                 = "cgroups"
+	CopyingMapComms                   = "comms"
+	CopyingMapConnects                = "connects"
+	CopyingMapFlows                   = "flows"
+	CopyingMapLost                    = "lost"
+	CopyingMapOwners                  = "owners"
+	CopyingMapPids                    = "pids"
+	CopyingMapRings                   = "rings"
+	CopyingMapUids                    = "uids"
+	CopyingProgCopyingTaskFile        = "copying_task_file"
+	CopyingProgCopyingTcp             = "copying_tcp"
+	CopyingProgKprobeInetTwskKill     = "kprobe_inet_twsk_kill"
+	CopyingProgKprobeIp6Xmit          = "kprobe_ip6_xmit"
+	CopyingProgKprobeIpLocalOut       = "kprobe_ip_local_out"
+	CopyingProgKprobeTcpConnRequest   = "kprobe_tcp_conn_request"
+	CopyingProgKprobeTcpV4Connect     = "kprobe_tcp_v4_connect"
+	CopyingProgKprobeTcpV4Err         = "kprobe_tcp_v4_err"
+	CopyingProgKprobeTcpV4Rcv         = "kprobe_tcp_v4_rcv"
+	CopyingProgKprobeTcpV6Connect     = "kprobe_tcp_v6_connect"
+	CopyingProgKprobeTcpV6Err         = "kprobe_tcp_v6_err"
+	CopyingProgKprobeTcpV6Rcv         = "kprobe_tcp_v6_rcv"
+	CopyingProgKretprobeInetCskAccept = "kretprobe_inet_csk_accept"
+	CopyingProgKretprobeTcpV4Connect  = "kretprobe_tcp_v4_connect"
+	CopyingProgKretprobeTcpV6Connect  = "kretprobe_tcp_v6_connect"
+	CopyingProgRawInetSockSetState    = "raw_inet_sock_set_state"
+	CopyingProgRawNetDevQueue         = "raw_net_dev_queue"
+	CopyingProgRawNetifReceiveSkb     = "raw_netif_receive_skb"
+	CopyingProgRawSchedProcessFork    = "raw_sched_process_fork"
+	CopyingProgRawSchedProcessFree    = "raw_sched_process_free"
+	CopyingProgRawTcpRcvSpaceAdjust   = "raw_tcp_rcv_space_adjust"
+	CopyingVarAllSegments             = "all_segments"
+	CopyingVarBtfCloseCall            = "btf_close_call"
+	CopyingVarBtfEarlierNote          = "btf_earlier_note"
+	CopyingVarBtfEventKind            = "btf_event_kind"
+	CopyingVarBtfEventNote            = "btf_event_note"
+	CopyingVarBtfListedProcess        = "btf_listed_process"
+	CopyingVarBtfOwnerSource          = "btf_owner_source"
+	CopyingVarBtfRetransmitKind       = "btf_retransmit_kind"
+	CopyingVarBtfToldIcmp             = "btf_told_icmp"
+	CopyingVarDescribed               = "described"
+	CopyingVarFilterAddress           = "filter_address"
+	CopyingVarFilterCgroups           = "filter_cgroups"
+	CopyingVarFilterComms             = "filter_comms"
+	CopyingVarFilterLocalPort         = "filter_local_port"
+	CopyingVarFilterPid               = "filter_pid"
+	CopyingVarFilterPids              = "filter_pids"
+	CopyingVarFilterPort              = "filter_port"
+	CopyingVarFilterRemotePort        = "filter_remote_port"
+	CopyingVarFilterUids              = "filter_uids"
+	CopyingVarFinalSnapshot           = "final_snapshot"
+	CopyingVarIgnoredDrops            = "ignored_drops"
+	CopyingVarJiffyNs                 = "jiffy_ns"
+	CopyingVarKnownSocketFd           = "known_socket_fd"
+	CopyingVarLocalPorts              = "local_ports"
+	CopyingVarLostRecords             = "lost_records"
+	CopyingVarNetnsCount              = "netns_count"
+	CopyingVarNetnsWanted             = "netns_wanted"
+	CopyingVarOnlyFamily              = "only_family"
+	CopyingVarPidNamespace            = "pid_namespace"
+	CopyingVarPorts                   = "ports"
+	CopyingVarRemotePorts             = "remote_ports"
+	CopyingVarRingMask                = "ring_mask"
+	CopyingVarSocketOperations        = "socket_operations"
+	CopyingVarTracing                 = "tracing"
+	CopyingVarUnfollowedProcesses     = "unfollowed_processes"
+	CopyingVarUnreadableSegments      = "unreadable_segments"
+	CopyingVarWakeupBytes             = "wakeup_bytes"
+	CopyingVarWalked                  = "walked"
 )
 
 // LoadCopying returns the embedded CollectionSpec for Copying.
@@ -128,26 +129,27 @@ type CopyingSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type CopyingProgramSpecs struct {
-	CopyingTaskFile         *ebpf.ProgramSpec `ebpf:"copying_task_file"`
-	CopyingTcp              *ebpf.ProgramSpec `ebpf:"copying_tcp"`
-	KprobeInetStreamConnect *ebpf.ProgramSpec `ebpf:"kprobe_inet_stream_connect"`
-	KprobeInetTwskKill      *ebpf.ProgramSpec `ebpf:"kprobe_inet_twsk_kill"`
-	KprobeIp6Xmit           *ebpf.ProgramSpec `ebpf:"kprobe_ip6_xmit"`
-	KprobeIpLocalOut        *ebpf.ProgramSpec `ebpf:"kprobe_ip_local_out"`
-	KprobeTcpConnRequest    *ebpf.ProgramSpec `ebpf:"kprobe_tcp_conn_request"`
-	KprobeTcpV4Err          *ebpf.ProgramSpec `ebpf:"kprobe_tcp_v4_err"`
-	KprobeTcpV4Rcv          *ebpf.ProgramSpec `ebpf:"kprobe_tcp_v4_rcv"`
-	KprobeTcpV6Err          *ebpf.ProgramSpec `ebpf:"kprobe_tcp_v6_err"`
-	KprobeTcpV6Rcv          *ebpf.ProgramSpec `ebpf:"kprobe_tcp_v6_rcv"`
-	KretprobeInetCskAccept  *ebpf.ProgramSpec `ebpf:"kretprobe_inet_csk_accept"`
-	KretprobeTcpV4Connect   *ebpf.ProgramSpec `ebpf:"kretprobe_tcp_v4_connect"`
-	KretprobeTcpV6Connect   *ebpf.ProgramSpec `ebpf:"kretprobe_tcp_v6_connect"`
-	RawInetSockSetState     *ebpf.ProgramSpec `ebpf:"raw_inet_sock_set_state"`
-	RawNetDevQueue          *ebpf.ProgramSpec `ebpf:"raw_net_dev_queue"`
-	RawNetifReceiveSkb      *ebpf.ProgramSpec `ebpf:"raw_netif_receive_skb"`
-	RawSchedProcessFork     *ebpf.ProgramSpec `ebpf:"raw_sched_process_fork"`
-	RawSchedProcessFree     *ebpf.ProgramSpec `ebpf:"raw_sched_process_free"`
-	RawTcpRcvSpaceAdjust    *ebpf.ProgramSpec `ebpf:"raw_tcp_rcv_space_adjust"`
+	CopyingTaskFile        *ebpf.ProgramSpec `ebpf:"copying_task_file"`
+	CopyingTcp             *ebpf.ProgramSpec `ebpf:"copying_tcp"`
+	KprobeInetTwskKill     *ebpf.ProgramSpec `ebpf:"kprobe_inet_twsk_kill"`
+	KprobeIp6Xmit          *ebpf.ProgramSpec `ebpf:"kprobe_ip6_xmit"`
+	KprobeIpLocalOut       *ebpf.ProgramSpec `ebpf:"kprobe_ip_local_out"`
+	KprobeTcpConnRequest   *ebpf.ProgramSpec `ebpf:"kprobe_tcp_conn_request"`
+	KprobeTcpV4Connect     *ebpf.ProgramSpec `ebpf:"kprobe_tcp_v4_connect"`
+	KprobeTcpV4Err         *ebpf.ProgramSpec `ebpf:"kprobe_tcp_v4_err"`
+	KprobeTcpV4Rcv         *ebpf.ProgramSpec `ebpf:"kprobe_tcp_v4_rcv"`
+	KprobeTcpV6Connect     *ebpf.ProgramSpec `ebpf:"kprobe_tcp_v6_connect"`
+	KprobeTcpV6Err         *ebpf.ProgramSpec `ebpf:"kprobe_tcp_v6_err"`
+	KprobeTcpV6Rcv         *ebpf.ProgramSpec `ebpf:"kprobe_tcp_v6_rcv"`
+	KretprobeInetCskAccept *ebpf.ProgramSpec `ebpf:"kretprobe_inet_csk_accept"`
+	KretprobeTcpV4Connect  *ebpf.ProgramSpec `ebpf:"kretprobe_tcp_v4_connect"`
+	KretprobeTcpV6Connect  *ebpf.ProgramSpec `ebpf:"kretprobe_tcp_v6_connect"`
+	RawInetSockSetState    *ebpf.ProgramSpec `ebpf:"raw_inet_sock_set_state"`
+	RawNetDevQueue         *ebpf.ProgramSpec `ebpf:"raw_net_dev_queue"`
+	RawNetifReceiveSkb     *ebpf.ProgramSpec `ebpf:"raw_netif_receive_skb"`
+	RawSchedProcessFork    *ebpf.ProgramSpec `ebpf:"raw_sched_process_fork"`
+	RawSchedProcessFree    *ebpf.ProgramSpec `ebpf:"raw_sched_process_free"`
+	RawTcpRcvSpaceAdjust   *ebpf.ProgramSpec `ebpf:"raw_tcp_rcv_space_adjust"`
 }
 
 // CopyingMapSpecs contains maps before they are loaded into the kernel.
@@ -305,39 +307,41 @@ type CopyingVariables struct {
 //
 // It can be passed to LoadCopyingObjects or ebpf.CollectionSpec.LoadAndAssign.
 type CopyingPrograms struct {
-	CopyingTaskFile         *ebpf.Program `ebpf:"copying_task_file"`
-	CopyingTcp              *ebpf.Program `ebpf:"copying_tcp"`
-	KprobeInetStreamConnect *ebpf.Program `ebpf:"kprobe_inet_stream_connect"`
-	KprobeInetTwskKill      *ebpf.Program `ebpf:"kprobe_inet_twsk_kill"`
-	KprobeIp6Xmit           *ebpf.Program `ebpf:"kprobe_ip6_xmit"`
-	KprobeIpLocalOut        *ebpf.Program `ebpf:"kprobe_ip_local_out"`
-	KprobeTcpConnRequest    *ebpf.Program `ebpf:"kprobe_tcp_conn_request"`
-	KprobeTcpV4Err          *ebpf.Program `ebpf:"kprobe_tcp_v4_err"`
-	KprobeTcpV4Rcv          *ebpf.Program `ebpf:"kprobe_tcp_v4_rcv"`
-	KprobeTcpV6Err          *ebpf.Program `ebpf:"kprobe_tcp_v6_err"`
-	KprobeTcpV6Rcv          *ebpf.Program `ebpf:"kprobe_tcp_v6_rcv"`
-	KretprobeInetCskAccept  *ebpf.Program `ebpf:"kretprobe_inet_csk_accept"`
-	KretprobeTcpV4Connect   *ebpf.Program `ebpf:"kretprobe_tcp_v4_connect"`
-	KretprobeTcpV6Connect   *ebpf.Program `ebpf:"kretprobe_tcp_v6_connect"`
-	RawInetSockSetState     *ebpf.Program `ebpf:"raw_inet_sock_set_state"`
-	RawNetDevQueue          *ebpf.Program `ebpf:"raw_net_dev_queue"`
-	RawNetifReceiveSkb      *ebpf.Program `ebpf:"raw_netif_receive_skb"`
-	RawSchedProcessFork     *ebpf.Program `ebpf:"raw_sched_process_fork"`
-	RawSchedProcessFree     *ebpf.Program `ebpf:"raw_sched_process_free"`
-	RawTcpRcvSpaceAdjust    *ebpf.Program `ebpf:"raw_tcp_rcv_space_adjust"`
+	CopyingTaskFile        *ebpf.Program `ebpf:"copying_task_file"`
+	CopyingTcp             *ebpf.Program `ebpf:"copying_tcp"`
+	KprobeInetTwskKill     *ebpf.Program `ebpf:"kprobe_inet_twsk_kill"`
+	KprobeIp6Xmit          *ebpf.Program `ebpf:"kprobe_ip6_xmit"`
+	KprobeIpLocalOut       *ebpf.Program `ebpf:"kprobe_ip_local_out"`
+	KprobeTcpConnRequest   *ebpf.Program `ebpf:"kprobe_tcp_conn_request"`
+	KprobeTcpV4Connect     *ebpf.Program `ebpf:"kprobe_tcp_v4_connect"`
+	KprobeTcpV4Err         *ebpf.Program `ebpf:"kprobe_tcp_v4_err"`
+	KprobeTcpV4Rcv         *ebpf.Program `ebpf:"kprobe_tcp_v4_rcv"`
+	KprobeTcpV6Connect     *ebpf.Program `ebpf:"kprobe_tcp_v6_connect"`
+	KprobeTcpV6Err         *ebpf.Program `ebpf:"kprobe_tcp_v6_err"`
+	KprobeTcpV6Rcv         *ebpf.Program `ebpf:"kprobe_tcp_v6_rcv"`
+	KretprobeInetCskAccept *ebpf.Program `ebpf:"kretprobe_inet_csk_accept"`
+	KretprobeTcpV4Connect  *ebpf.Program `ebpf:"kretprobe_tcp_v4_connect"`
+	KretprobeTcpV6Connect  *ebpf.Program `ebpf:"kretprobe_tcp_v6_connect"`
+	RawInetSockSetState    *ebpf.Program `ebpf:"raw_inet_sock_set_state"`
+	RawNetDevQueue         *ebpf.Program `ebpf:"raw_net_dev_queue"`
+	RawNetifReceiveSkb     *ebpf.Program `ebpf:"raw_netif_receive_skb"`
+	RawSchedProcessFork    *ebpf.Program `ebpf:"raw_sched_process_fork"`
+	RawSchedProcessFree    *ebpf.Program `ebpf:"raw_sched_process_free"`
+	RawTcpRcvSpaceAdjust   *ebpf.Program `ebpf:"raw_tcp_rcv_space_adjust"`
 }
 
 func (p *CopyingPrograms) Close() error {
 	return _CopyingClose(
 		p.CopyingTaskFile,
 		p.CopyingTcp,
-		p.KprobeInetStreamConnect,
 		p.KprobeInetTwskKill,
 		p.KprobeIp6Xmit,
 		p.KprobeIpLocalOut,
 		p.KprobeTcpConnRequest,
+		p.KprobeTcpV4Connect,
 		p.KprobeTcpV4Err,
 		p.KprobeTcpV4Rcv,
+		p.KprobeTcpV6Connect,
 		p.KprobeTcpV6Err,
 		p.KprobeTcpV6Rcv,
 		p.KretprobeInetCskAccept,

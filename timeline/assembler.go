@@ -343,8 +343,12 @@ func (a *Assembler) evict(t *Timeline) {
 // bind makes the tuple t's; whoever had it is finished.
 func (a *Assembler) bind(t *Timeline, tuple *events.Tuple) {
 	if old := a.byTuple[*tuple]; old != nil && old != t {
-		if old.State == events.TimeWait {
+		switch {
+		case old.State == events.TimeWait:
 			t.Handshake.ReusedNS = Some(a.now - min(a.now, old.track.timeWaitStart))
+		case old.track.vanished && t.Start <= old.End.Value:
+			// The kernel took the small socket down for this one, before it sent the SYN.
+			t.Handshake.ReusedNS = old.Teardown.TimeWaitNS
 		}
 		a.supersede(old)
 	}

@@ -141,6 +141,37 @@ func TestReuseIsToldOnce(t *testing.T) {
 	equal(t, "TIME_WAIT that was reused is known", s.ended[1].Handshake.ReusedNS.Known, true)
 }
 
+// TestClientReusesTimeWait: connect() takes the old socket down before the SYN is sent.
+func TestClientReusesTimeWait(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		after  uint64
+		reused bool
+	}{{"early", 10 * sec, true}, {"by its timer, meanwhile", 60*sec - 2000, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStory(t, timeline.Options{WholeTimeWait: true})
+			s.established(7)
+			s.activeClose(7)
+			begun := s.now
+			s.wait(c.after)
+			s.state(8, events.Close, events.SynSent, 0)
+			s.smallSocketGone(events.TimeWait)
+			gone := s.now
+			syn := gen.BPFEvent{Kind: uint8(events.KindTransmit), Sock: 8}
+			syn.Of.Segment.TcpHeader[12], syn.Of.Segment.TcpHeader[13] = 5<<4, byte(events.SYN)
+			s.send(syn)
+			s.take(s.a.Finish(s.now))
+			equal(t, "lines", len(s.ended), 2)
+			equal(t, "time in TIME_WAIT", s.ended[0].Teardown.TimeWaitNS, timeline.Some(gone-begun))
+			want := s.ended[0].Teardown.TimeWaitNS
+			if !c.reused {
+				want.Known, want.Value = false, 0
+			}
+			equal(t, "reused", s.ended[1].Handshake.ReusedNS, want)
+		})
+	}
+}
+
 func TestOrphanEndsWhenItsSocketGoes(t *testing.T) {
 	s := newStory(t, timeline.Options{})
 	s.established(7)

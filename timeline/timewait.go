@@ -65,6 +65,7 @@ func (a *Assembler) smallSocketGone(e *events.Event) {
 	case t != nil && t.track.replacesID != 0:
 		a.reuse(t)
 	case t != nil && t.State == events.TimeWait:
+		t.track.vanished = now+timerSlack < t.track.timeWaitEnd
 		a.endTimeWait(t, now)
 		a.schedule(&a.settling, t, now+settle)
 	case t != nil && t.track.orphanFinWait2:

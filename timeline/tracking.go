@@ -34,6 +34,7 @@ type tracking struct {
 	earlier    bool // it was there before the tracer
 
 	timeWaitStart, timeWaitEnd uint64
+	vanished                   bool // the kernel ended its TIME_WAIT before its time
 	orphanFinWait2             bool
 	orphanExpired              bool
 	errno                      uint16 // sk_err at CLOSE, or what connect() returned

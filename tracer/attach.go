@@ -128,13 +128,12 @@ func (a *attaching) way(h *hook, index int) (taken []attached) {
 	if index >= len(h.ways) {
 		return nil
 	}
-	symbols := map[string]bool{} // by symbol, whether it is served
+	served := map[place]bool{}
 	var missing bool
 	for _, p := range h.ways[index] {
-		if symbols[p.symbol] || !a.allowed(h, p) {
+		if served[p.place()] || !a.allowed(h, p) {
 			continue
 		}
-		symbols[p.symbol] = false
 		if a.refused[p] != nil {
 			continue
 		}
@@ -143,11 +142,11 @@ func (a *attaching) way(h *hook, index int) (taken []attached) {
 			a.refused[p] = err
 			continue
 		}
-		symbols[p.symbol] = true
+		served[p.place()] = true
 		taken = append(taken, attached{p, l})
 	}
 	for _, p := range h.ways[index] {
-		if !symbols[p.symbol] && (a.ipv6 || !ipv6Symbols[p.symbol]) {
+		if !served[p.place()] && (a.ipv6 || !ipv6Symbols[p.symbol]) {
 			missing = true
 		}
 	}

@@ -45,6 +45,19 @@ func (k *fakeKernel) try(p program) (io.Closer, error) {
 	return fakeLink{k, p.name}, nil
 }
 
+// TestBeginAndReturn: of one function are no alternatives, neither does without the other.
+func TestBeginAndReturn(t *testing.T) {
+	table := []hook{{fact: "errors", ways: []way{{{Kprobe, "connect", "begin"}, {Kretprobe, "connect", "return"}}}}}
+	for refuses, want := range map[string]string{"": "begin return", "return": "", "begin": ""} {
+		k := &fakeKernel{refuses: refuses}
+		a := attaching{try: k.try, explain: func(program, error) string { return "no" }}
+		a.run(table)
+		if got := strings.Join(k.held, " "); got != want {
+			t.Errorf("attached %q where %q is refused, want %q", got, refuses, want)
+		}
+	}
+}
+
 // functions is a table as one with functions looks like.
 var functions = []hook{
 	{fact: "states", required: true, ways: []way{{{Tracepoint, "set_state", "states"}}}},

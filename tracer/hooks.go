@@ -46,8 +46,8 @@ type hook struct {
 	ways []way
 }
 
-// way is the set of programs that tell a fact together. Those of the same symbol are alternatives,
-// best first; of every symbol one must attach, or the way is not taken.
+// way is the set of programs that tell a fact together. Those of the same place are alternatives,
+// best first; at every place one must attach, or the way is not taken.
 type way []program
 
 // program is one of gen's and where it belongs.
@@ -56,6 +56,14 @@ type program struct {
 	symbol string // the kernel's function or tracepoint
 	name   string // in gen
 }
+
+// place is where a program is run: where a function begins, or where it returns; a tracepoint; an iterator.
+type place struct {
+	symbol  string
+	returns bool
+}
+
+func (p program) place() place { return place{p.symbol, p.kind == Fexit || p.kind == Kretprobe} }
 
 // ipv6Symbols are of IPv6 alone: a kernel without IPv6 lacks them, and misses nothing.
 var ipv6Symbols = map[string]bool{"ip6_xmit": true, "tcp_v6_rcv": true, "tcp_v6_err": true,
@@ -100,7 +108,8 @@ var hooks = []hook{
 				{Fexit, "tcp_v6_connect", gen.BPFProgOnTcpV6Connect},
 			},
 			{
-				{Kprobe, "inet_stream_connect", gen.CopyingProgKprobeInetStreamConnect},
+				{Kprobe, "tcp_v4_connect", gen.CopyingProgKprobeTcpV4Connect},
+				{Kprobe, "tcp_v6_connect", gen.CopyingProgKprobeTcpV6Connect},
 				{Kretprobe, "tcp_v4_connect", gen.CopyingProgKretprobeTcpV4Connect},
 				{Kretprobe, "tcp_v6_connect", gen.CopyingProgKretprobeTcpV6Connect},
 			},

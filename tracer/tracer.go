@@ -205,6 +205,7 @@ func (t *Tracer) begin() error {
 
 // attach goes through the table.
 func (t *Tracer) attach(spec *ebpf.CollectionSpec, mode Kind, table []hook) {
+	removeLeftProbes()
 	a := attaching{
 		mode: mode,
 		ipv6: t.system.IPv6,
@@ -261,7 +262,8 @@ func (p program) attach(loaded *ebpf.Program) (io.Closer, error) {
 	case Kretprobe:
 		// accept() may sleep in as many processes at once; the kernel is prepared for as many as it has
 		// processors, unless it is told otherwise. It can be only through tracefs.
-		if l, err := link.Kretprobe(p.symbol, loaded, &link.KprobeOptions{RetprobeMaxActive: sleepers}); err == nil {
+		o := link.KprobeOptions{RetprobeMaxActive: sleepers, TraceFSPrefix: probeGroup(os.Getpid())}
+		if l, err := link.Kretprobe(p.symbol, loaded, &o); err == nil {
 			return l, nil
 		}
 		return closer(link.Kretprobe(p.symbol, loaded, nil))
