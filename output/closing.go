@@ -221,7 +221,7 @@ func drops(t *timeline.Timeline) (n uint64) {
 // life is how long the connection lived, TIME_WAIT not counted, as far as it was seen.
 func life(t *timeline.Timeline) (ns uint64, known bool) {
 	end := lastTime(t)
-	if !t.End.Known {
+	if !t.End.Known && t.State != events.Close {
 		end = max(end, t.WrittenAt) // it goes on
 	}
 	for i := range t.Entries {
