@@ -207,7 +207,9 @@ func (a *Assembler) openBefore(e *events.Event) *Timeline {
 	a.claim(t, e)
 	if e.Tuple().LocalPort != 0 {
 		a.bind(t, e.Tuple())
-		a.meetByTuple(t, e.Tuple())
+		if !e.Notes().Has(events.NoteUnconfirmed) {
+			a.meetByTuple(t, e.Tuple())
+		}
 	}
 	return t
 }

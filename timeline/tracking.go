@@ -35,6 +35,7 @@ type tracking struct {
 
 	timeWaitStart, timeWaitEnd uint64
 	orphanFinWait2             bool
+	orphanFINAt                uint64 // when the peer's FIN came to it, 0 not yet
 	orphanExpired              bool
 	errno                      uint16 // sk_err at CLOSE, or what connect() returned
 	failedSock                 uint64 // its place in Assembler.failed, 0 none
