@@ -353,7 +353,11 @@ func (a *Assembler) bind(t *Timeline, tuple *events.Tuple) {
 		if peer := old.livingPeer(); t.Role == RoleClient && old.track.server && peer != nil && peer.State == events.SynSent {
 			old.unlink() // a simultaneous open: its SYN came too early, and goes on to be sent to t
 		}
-		a.supersede(old)
+		if t.isAnsweredBy(old) {
+			a.absorb(t, old)
+		} else {
+			a.supersede(old)
+		}
 	}
 	if t.track.bound {
 		// On the wire by another name than its own: the socket's own stays the timeline's.

@@ -247,3 +247,21 @@ func TestOrphanRefusesData(t *testing.T) {
 	equal(t, "kind", tl.Teardown.Kind, timeline.TeardownReset)
 	equal(t, "reset by", tl.Teardown.ResetBy, timeline.SideLocal)
 }
+
+// TestRejectedOnItsWayOut: netfilter answers a SYN with a RST before it throws the SYN away, which is the first that tells the port.
+func TestRejectedOnItsWayOut(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	own := s.serverOf(80)
+	own.LocalPort = 0
+	s.sendOf(gen.BPFEvent{Kind: uint8(events.KindState), Sock: 7, OldState: uint8(events.Close), NewState: uint8(events.SynSent)}, own)
+	s.segment(events.KindReceive, events.RST|events.ACK, 0, x+1, 0)
+	drop := unconfirmed()
+	drop.Kind, drop.Notes, drop.Sock = uint8(events.KindDrop), uint8(events.NoteOutbound), 7
+	s.send(drop)
+	s.state(7, events.SynSent, events.Close, 0)
+	s.wait(2 * sec)
+	tl := s.only()
+	equal(t, "steps", steps(tl), "rst -syn ")
+	equal(t, "role", tl.Role, timeline.RoleClient)
+	equal(t, "reset by", tl.Teardown.ResetBy, timeline.SideRemote)
+}

@@ -138,3 +138,27 @@ func (a *Assembler) reopen(t *Timeline, rst uint64) {
 	a.halfOpen.push(t)
 	t.expectAnswer(&Entry{Dir: Tx, Time: t.track.local.lastSYN})
 }
+
+// isAnsweredBy reports whether all that is known by t's name are RSTs that came since its connect(): netfilter rejects a SYN on its way out
+// before anybody has told of it and its port.
+func (t *Timeline) isAnsweredBy(old *Timeline) bool {
+	return t.State == events.SynSent && old.track.sock == 0 && old.Start >= t.Start &&
+		!slices.ContainsFunc(old.Entries, func(e Entry) bool { return e.Step != StepRST || e.Dir != Rx })
+}
+
+// absorb makes the segments of old, which leaves no trace, t's.
+func (a *Assembler) absorb(t, old *Timeline) {
+	peer := old.livingPeer()
+	old.unlink()
+	a.forget(old)
+	a.stats.Timelines--
+	for _, entry := range old.Entries {
+		kept := a.place(t, entry.Time)
+		*kept = entry
+		a.tell(t, kept)
+		a.resetSeen(t, entry.Dir, entry.Time)
+	}
+	if peer != nil {
+		t.link(peer)
+	}
+}
