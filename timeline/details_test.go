@@ -265,3 +265,14 @@ func TestRejectedOnItsWayOut(t *testing.T) {
 	equal(t, "role", tl.Role, timeline.RoleClient)
 	equal(t, "reset by", tl.Teardown.ResetBy, timeline.SideRemote)
 }
+
+// TestUnseenAnswer: the kernel did not run the programs when the SYN-ACK and the third ACK went by.
+func TestUnseenAnswer(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+	s.state(7, events.Established, events.CloseWait, 0)
+	s.take(s.a.Finish(s.now))
+	tl := s.only()
+	equal(t, "way", way(tl), "LISTEN SYN_RECV ESTABLISHED CLOSE_WAIT")
+	equal(t, "complete", tl.Complete, false)
+}
