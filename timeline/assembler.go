@@ -235,7 +235,11 @@ func (a *Assembler) advance(now uint64) {
 		a.write(t)
 	}
 	for t, ok := a.orphans.due(now); ok; t, ok = a.orphans.due(now) {
-		a.orphanGone(t, t.track.due)
+		if t.track.orphanFINAt != 0 {
+			a.orphanTakesFIN(t) // nobody saw how that was answered
+		} else {
+			a.orphanGone(t, t.track.due)
+		}
 	}
 	for w, ok := a.expiring.due(now); ok; w, ok = a.expiring.due(now) {
 		if a.waits[w.tuple] == w {
@@ -350,7 +354,14 @@ func (a *Assembler) bind(t *Timeline, tuple *events.Tuple) {
 			// The kernel took the small socket down for this one, before it sent the SYN.
 			t.Handshake.ReusedNS = old.Teardown.TimeWaitNS
 		}
-		a.supersede(old)
+		if peer := old.livingPeer(); t.Role == RoleClient && old.track.server && peer != nil && peer.State == events.SynSent {
+			old.unlink() // a simultaneous open: its SYN came too early, and goes on to be sent to t
+		}
+		if t.isAnsweredBy(old) {
+			a.absorb(t, old)
+		} else {
+			a.supersede(old)
+		}
 	}
 	if t.track.bound {
 		// On the wire by another name than its own: the socket's own stays the timeline's.
@@ -444,13 +455,8 @@ func (a *Assembler) forget(t *Timeline) {
 func (a *Assembler) write(t *Timeline) {
 	a.forget(t)
 	if t.track.unconfirmed {
-		t.unlink()
 		a.stats.Timelines--
 		return
-	}
-	// Nobody took this one's SYN, and no more will come.
-	if peer := t.livingPeer(); peer != nil && peer.track.unconfirmed {
-		t.unlink()
 	}
 	t.WrittenAt = a.now
 	t.conclude()
@@ -492,8 +498,16 @@ func (a *Assembler) confirm(t *Timeline) {
 		return
 	}
 	t.track.unconfirmed = false
+	sawSYN := false
 	for i := range t.Entries {
+		if t.Entries[i].Step == StepSYN {
+			a.pair(t, &t.Entries[i])
+			sawSYN = true
+		}
 		a.tell(t, &t.Entries[i])
+	}
+	if !sawSYN {
+		a.meetByTuple(t, &t.track.tuple)
 	}
 }
 

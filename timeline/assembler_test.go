@@ -459,7 +459,18 @@ func TestBytesThatNeverLeft(t *testing.T) {
 	*(*gen.BPFChange)(unsafe.Pointer(&end.Of)) = gen.BPFChange{Counters: gen.BPFCounters{BytesSent: 160, BytesRetransmitted: 10}}
 	s.send(end)
 	s.wait(sec)
-	equal(t, "sent", s.only().Traffic.TxBytes, timeline.Some[uint64](100))
+	equal(t, "sent before a FIN", s.only().Traffic.TxBytes, timeline.Some[uint64](100))
+
+	for dropped, want := range []uint64{150, 100} {
+		s = newStory(t, timeline.Options{})
+		s.established(7)
+		end.OldState = uint8(events.Established)
+		(*gen.BPFChange)(unsafe.Pointer(&end.Of)).DropsOut = uint16(dropped)
+		s.send(end)
+		s.segment(events.KindTransmit, events.RST|events.ACK, y+1+100, 0, 0)
+		s.wait(sec)
+		equal(t, "sent before a RST", s.only().Traffic.TxBytes, timeline.Some(want))
+	}
 }
 
 // TestDroppedAfterTheLine: what is dropped while TIME_WAIT lasts is a drop in its addendum, too.

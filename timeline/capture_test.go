@@ -103,8 +103,9 @@ func TestCaptureByHand(t *testing.T) {
 		{"SYN again, with another number", func(s *story) {
 			s.segment(events.KindReceive, events.SYN, x, 0, 64240)
 			s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+			s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160)
 			s.segment(events.KindReceive, events.SYN, x+9, 0, 64240)
-		}, "S0 SS 1"},
+		}, "S1 ShS 3"},
 		{"no SYN", func(s *story) {
 			s.segment(events.KindReceive, events.RST|events.ACK, 9, 9, 0)
 		}, "OTH R 36"},

@@ -327,12 +327,17 @@ func (t *Timeline) concludeTraffic(s *summary) {
 }
 
 // bytesSent is the payload that was sent, each byte once. The kernel counts what its own host dropped (a full queue of a
-// device, a firewall) as sent, and again when it goes again, which it does not call a retransmission. A FIN's number shows
-// how much there was, up to 4 GiB.
+// device, a firewall) as sent, and again when it goes again, which it does not call a retransmission. The number of a FIN
+// shows how much there was, up to 4 GiB; that of the RST which is sent in its place too, but is no higher than the peer's window allows, so it
+// is asked only where something was dropped.
 func (k *tracking) bytesSent() uint64 {
 	sent := k.counters.BytesSent - min(k.counters.BytesSent, k.counters.BytesRetransmitted)
-	if k.local.finSent && k.local.isnKnown && k.countersFinal {
-		if more := uint64(uint32(sent) - (k.local.finEnd - k.local.isn - 2)); more <= sent && more < 1<<31 {
+	end, known := k.local.resetAt, k.local.hasReset && k.ending.DropsOut > 0
+	if k.local.finSent {
+		end, known = k.local.finEnd-1, true
+	}
+	if known && k.local.isnKnown && k.countersFinal {
+		if more := uint64(uint32(sent) - (end - k.local.isn - 1)); more <= sent && more < 1<<31 {
 			sent -= more
 		}
 	}

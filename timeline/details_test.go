@@ -182,3 +182,97 @@ func TestFINStartsRememberedTimeWaitAnew(t *testing.T) {
 	equal(t, "remembered", s.a.Waiting(), 0)
 	equal(t, "lines", len(s.ended), 1)
 }
+
+// TestDroppedResetEndsNothing: netfilter drops behind the device what would have ended a connection that has no socket.
+func TestDroppedResetEndsNothing(t *testing.T) {
+	s := newStory(t, timeline.Options{Linger: 10 * sec})
+	s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+	s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160)
+	for _, kind := range []events.Kind{events.KindReceive, events.KindDrop} {
+		s.segmentOf(kind, 0, events.RST, 0, 0, 0)
+	}
+	s.wait(sec)
+	equal(t, "ended in SYN_RECV", len(s.ended), 0)
+	s.segment(events.KindReceive, events.ACK, 0, y+1, 1050)
+	s.state(7, events.SynRecv, events.Established, 0)
+	s.activeClose(7)
+	for _, kind := range []events.Kind{events.KindReceive, events.KindDrop} {
+		s.segmentOf(kind, 0, events.RST, 1, 0, 0)
+	}
+	s.wait(sec)
+	s.take(s.a.Finish(s.now))
+	tl := s.only()
+	equal(t, "way", way(tl), "LISTEN SYN_RECV ESTABLISHED FIN_WAIT1 FIN_WAIT2 TIME_WAIT")
+	equal(t, "end", tl.End.Known, false)
+	equal(t, "reset by", tl.Teardown.ResetBy, timeline.SideUnknown)
+
+	s = newStory(t, timeline.Options{})
+	s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+	s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160)
+	for _, kind := range []events.Kind{events.KindReceive, events.KindDrop} {
+		s.segmentOf(kind, 0, events.RST, 0, 0, 0)
+	}
+	s.wait(4 * sec)
+	s.wait(sec)
+	equal(t, "given up all the same", s.only().Handshake.Outcome, timeline.OutcomeTimedOut)
+}
+
+// TestDroppedResetIsNotTheOnlyOne: of two that came, one was taken.
+func TestDroppedResetIsNotTheOnlyOne(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.established(7)
+	s.segmentOf(events.KindReceive, 0, events.RST, 0, 0, 0)
+	for _, kind := range []events.Kind{events.KindReceive, events.KindDrop} {
+		s.segmentOf(kind, 0, events.RST, 1, 0, 0)
+	}
+	s.state(7, events.Established, events.Close, 0)
+	s.take(s.a.Finish(s.now))
+	equal(t, "reset by", s.only().Teardown.ResetBy, timeline.SideRemote)
+}
+
+// TestOrphanRefusesData: a FIN after data that nobody reads any more is answered with a RST, and there is no TIME_WAIT.
+func TestOrphanRefusesData(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.established(7)
+	s.state(7, events.Established, events.FinWait1, 0)
+	s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 0, 509)
+	s.segment(events.KindReceive, events.ACK, 0, y+2, 1050)
+	s.state(7, events.FinWait1, events.FinWait2, events.NoteOrphan)
+	s.state(7, events.FinWait2, events.Close, events.NoteOrphan)
+	s.segment(events.KindReceive, events.FIN|events.ACK, 100, y+2, 1050)
+	s.segment(events.KindTransmit, events.RST, y+2, 0, 0)
+	s.wait(sec)
+	tl := s.only()
+	equal(t, "way", way(tl), "LISTEN SYN_RECV ESTABLISHED FIN_WAIT1 FIN_WAIT2 CLOSE")
+	equal(t, "kind", tl.Teardown.Kind, timeline.TeardownReset)
+	equal(t, "reset by", tl.Teardown.ResetBy, timeline.SideLocal)
+}
+
+// TestRejectedOnItsWayOut: netfilter answers a SYN with a RST before it throws the SYN away, which is the first that tells the port.
+func TestRejectedOnItsWayOut(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	own := s.serverOf(80)
+	own.LocalPort = 0
+	s.sendOf(gen.BPFEvent{Kind: uint8(events.KindState), Sock: 7, OldState: uint8(events.Close), NewState: uint8(events.SynSent)}, own)
+	s.segment(events.KindReceive, events.RST|events.ACK, 0, x+1, 0)
+	drop := unconfirmed()
+	drop.Kind, drop.Notes, drop.Sock = uint8(events.KindDrop), uint8(events.NoteOutbound), 7
+	s.send(drop)
+	s.state(7, events.SynSent, events.Close, 0)
+	s.wait(2 * sec)
+	tl := s.only()
+	equal(t, "steps", steps(tl), "rst -syn ")
+	equal(t, "role", tl.Role, timeline.RoleClient)
+	equal(t, "reset by", tl.Teardown.ResetBy, timeline.SideRemote)
+}
+
+// TestUnseenAnswer: the kernel did not run the programs when the SYN-ACK and the third ACK went by.
+func TestUnseenAnswer(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+	s.state(7, events.Established, events.CloseWait, 0)
+	s.take(s.a.Finish(s.now))
+	tl := s.only()
+	equal(t, "way", way(tl), "LISTEN SYN_RECV ESTABLISHED CLOSE_WAIT")
+	equal(t, "complete", tl.Complete, false)
+}

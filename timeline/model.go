@@ -269,6 +269,14 @@ const (
 	Rx
 )
 
+// side is who sends in that direction.
+func (d Dir) side() Side {
+	if d == Tx {
+		return SideLocal
+	}
+	return SideRemote
+}
+
 // Step is the part that a segment plays in handshake or teardown.
 type Step uint8
 

@@ -33,8 +33,12 @@ func (s TranslationSource) String() string {
 	return name([]string{"peer", "conntrack"}, s)
 }
 
-// pair links the two ends by the SYN that both saw.
+// pair links the two ends by the SYN that both saw. One that this host may only have forwarded is at neither end, and waits
+// to be confirmed.
 func (a *Assembler) pair(t *Timeline, syn *Entry) {
+	if t.track.unconfirmed {
+		return
+	}
 	if t.PeerID == 0 {
 		// Its sequence number is random, and no translation changes it.
 		key := events.Tuple{Netns: syn.Seq}

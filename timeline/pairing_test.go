@@ -131,3 +131,67 @@ func TestTranslatedByItself(t *testing.T) {
 		}
 	}
 }
+
+// TestForwardedSYNIsNoEnd: a SYN that comes again is told where it is only forwarded, too, before its other end has it.
+func TestForwardedSYNIsNoEnd(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.port = 40000
+	s.syn(events.KindTransmit, 1, "192.0.2.1:40000", "192.0.2.2:80", x, 0)
+	s.sendOf(unconfirmed(), gen.BPFTuple{LocalAddr: serverAddr, RemoteAddr: clientAddr, LocalPort: 80, RemotePort: s.port, Netns: 3})
+	s.syn(events.KindReceive, 2, "192.0.2.2:80", "192.0.2.1:40000", x, 0)
+	s.take(s.a.Finish(s.now))
+	if len(s.ended) != 2 {
+		t.Fatalf("%d timelines, want 2", len(s.ended))
+	}
+	equal(t, "client's peer", s.ended[0].PeerID, s.ended[1].ID)
+	equal(t, "server's peer", s.ended[1].PeerID, s.ended[0].ID)
+}
+
+// TestUnconfirmedIsPairedWhenConfirmed: the SYN that came first had to be told before this host reacted to it.
+func TestUnconfirmedIsPairedWhenConfirmed(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.syn(events.KindTransmit, 1, "192.0.2.1:40000", "192.0.2.2:80", x, 0)
+	s.unconfirmedSYN()
+	s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160)
+	s.take(s.a.Finish(s.now))
+	equal(t, "timelines", len(s.ended), 2)
+	equal(t, "server's peer", s.ended[1].PeerID, s.ended[0].ID)
+}
+
+// TestEarlySYNOfSimultaneousOpen: a SYN that is dropped here before connect() is meant for that connection all the same.
+func TestEarlySYNOfSimultaneousOpen(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.sendFromPeer(gen.BPFEvent{Kind: uint8(events.KindState), Sock: 6, OldState: uint8(events.Close), NewState: uint8(events.SynSent)})
+	s.syn(events.KindTransmit, 1, "192.0.2.1:40000", "192.0.2.2:80", x, 0)
+	s.syn(events.KindDrop, 2, "192.0.2.2:80", "192.0.2.1:40000", x, 0)
+	own := s.serverOf(80)
+	own.LocalPort, own.Netns = 0, 2
+	s.sendOf(gen.BPFEvent{Kind: uint8(events.KindState), Sock: 7, OldState: uint8(events.Close), NewState: uint8(events.SynSent)}, own)
+	own.LocalPort = 80
+	sent := unconfirmed()
+	sent.Kind, sent.Notes, sent.Sock = uint8(events.KindTransmit), 0, 7
+	sent.Of.Segment.TcpHeader[7] = 1
+	s.sendOf(sent, own)
+	s.syn(events.KindReceive, 2, "192.0.2.2:80", "192.0.2.1:40000", x, 0)
+	s.take(s.a.Finish(s.now))
+	if len(s.ended) != 3 {
+		t.Fatalf("%d timelines, want 3", len(s.ended))
+	}
+	early, second, first := &s.ended[0], &s.ended[2], &s.ended[1]
+	equal(t, "the early one's role", early.Role, timeline.RoleServer)
+	equal(t, "its peer", early.PeerID, 0)
+	equal(t, "the first one's peer", first.PeerID, second.ID)
+	equal(t, "the second one's peer", second.PeerID, first.ID)
+}
+
+// TestUnansweredSYNIsAnother: nothing is kept of a SYN that was dropped, and one of another number is another connection's.
+func TestUnansweredSYNIsAnother(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.segment(events.KindDrop, events.SYN, 100, 0, 64240)
+	s.established(7)
+	s.take(s.a.Finish(s.now))
+	equal(t, "timelines", len(s.ended), 2)
+	equal(t, "the first one's outcome", s.ended[0].Handshake.Outcome, timeline.OutcomeTimedOut)
+	equal(t, "the second one's way", way(&s.ended[1]), "LISTEN SYN_RECV ESTABLISHED")
+	equal(t, "its entries", len(s.ended[1].Entries), 5)
+}

@@ -1,6 +1,8 @@
 package timeline
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"tcptrace/events"
@@ -113,4 +115,50 @@ func (t *Timeline) stateBefore(segment *Entry) events.State {
 		state = e.From
 	}
 	return state
+}
+
+// reopen: the RST that seemed to end what has no socket was dropped before TCP had it.
+func (a *Assembler) reopen(t *Timeline, rst uint64) {
+	i := slices.IndexFunc(t.Entries, func(e Entry) bool {
+		return e.Type == EntryState && e.Time == rst && e.To == events.Close && (e.From == events.SynRecv || e.From == events.TimeWait)
+	})
+	if i < 0 || t.track.sock != 0 {
+		return
+	}
+	t.State = t.Entries[i].From
+	t.Entries = slices.Delete(t.Entries, i, i+1)
+	a.entries--
+	t.End = Maybe[uint64]{}
+	if t.State == events.TimeWait {
+		t.Teardown.TimeWaitNS = Maybe[uint64]{}
+		a.stayInTimeWait(t)
+		return
+	}
+	t.track.turn++ // out of its queue
+	a.halfOpen.push(t)
+	t.expectAnswer(&Entry{Dir: Tx, Time: t.track.local.lastSYN})
+}
+
+// isAnsweredBy reports whether all that is known by t's name are RSTs that came since its connect(): netfilter rejects a SYN on its way out
+// before anybody has told of it and its port.
+func (t *Timeline) isAnsweredBy(old *Timeline) bool {
+	return t.State == events.SynSent && old.track.sock == 0 && old.Start >= t.Start &&
+		!slices.ContainsFunc(old.Entries, func(e Entry) bool { return e.Step != StepRST || e.Dir != Rx })
+}
+
+// absorb makes the segments of old, which leaves no trace, t's.
+func (a *Assembler) absorb(t, old *Timeline) {
+	peer := old.livingPeer()
+	old.unlink()
+	a.forget(old)
+	a.stats.Timelines--
+	for _, entry := range old.Entries {
+		kept := a.place(t, entry.Time)
+		*kept = entry
+		a.tell(t, kept)
+		a.resetSeen(t, entry.Dir, entry.Time)
+	}
+	if peer != nil {
+		t.link(peer)
+	}
 }

@@ -122,8 +122,8 @@ func (a *Assembler) owner(e *events.Event, dir Dir) *Timeline {
 		case t.End.Known:
 			a.supersede(t)
 			t = nil
-		case t.track.cookie && !t.track.established && t.track.remote.isn != e.Header().Seq():
-			// Nothing is kept of the SYN that a cookie answered: this is another connection.
+		case (t.track.cookie && !t.track.established || t.unanswered()) && t.track.remote.isn != e.Header().Seq():
+			// Nothing is kept of a SYN that a cookie answered, or nobody: this is another connection.
 			a.setState(t, e.Time(), events.Close, nil)
 			t.track.timedOut = true
 			t.End = Some(e.Time())
@@ -172,6 +172,11 @@ func (a *Assembler) owner(e *events.Event, dir Dir) *Timeline {
 	return t
 }
 
+// unanswered: of this connection there were only SYNs, which this host dropped.
+func (t *Timeline) unanswered() bool {
+	return t.track.server && t.State == events.Close && t.track.sock == 0 && !t.End.Known
+}
+
 // openServer begins a server's timeline with the SYN that came in.
 func (a *Assembler) openServer(e *events.Event, replace bool) *Timeline {
 	t := a.open(e, e.Time())
@@ -213,11 +218,14 @@ func (a *Assembler) react(t *Timeline, entry *Entry, e *events.Event) {
 		}
 	case StepFIN:
 		if entry.Dir == Rx && t.track.orphanFinWait2 {
-			// The small socket goes from FIN_WAIT2 to TIME_WAIT; the kernel announces nothing.
-			t.track.orphanFinWait2 = false
-			a.enterTimeWait(t, now)
+			t.track.orphanFINAt = now // the answer shows whether it was taken
 		} else if entry.Dir == Rx && entry.Retransmit && t.State == events.TimeWait {
 			a.rearmTimeWait(t, now)
+		}
+	case StepFINACK:
+		if entry.Dir == Tx && t.track.orphanFinWait2 && t.track.orphanFINAt != 0 {
+			// The small socket goes from FIN_WAIT2 to TIME_WAIT; the kernel announces nothing.
+			a.orphanTakesFIN(t)
 		}
 	}
 	if t.track.countersFinal {
@@ -228,10 +236,7 @@ func (a *Assembler) react(t *Timeline, entry *Entry, e *events.Event) {
 // resetSeen ends what has no socket that would say so.
 func (a *Assembler) resetSeen(t *Timeline, dir Dir, now uint64) {
 	if t.Teardown.ResetBy == SideUnknown {
-		t.Teardown.ResetBy = SideLocal
-		if dir == Rx {
-			t.Teardown.ResetBy = SideRemote
-		}
+		t.Teardown.ResetBy = dir.side()
 	}
 	switch {
 	case t.End.Known || t.track.sock != 0:
@@ -370,6 +375,9 @@ func (a *Assembler) drop(e *events.Event) {
 			}
 			t.dropped(s, e)
 			a.tell(t, s)
+			if s.Step == StepRST && dir == Rx {
+				a.reopen(t, s.Time)
+			}
 			return
 		}
 	}
@@ -414,6 +422,12 @@ func (t *Timeline) undo(s *Entry) {
 		}
 	case StepRST:
 		t.Teardown.ResetBy = SideUnknown
+		for i := range t.Entries { // another one may have come before
+			if e := &t.Entries[i]; e.Type == EntrySegment && e.Step == StepRST {
+				t.Teardown.ResetBy = e.Dir.side()
+				break
+			}
+		}
 	}
 }
 
@@ -440,6 +454,10 @@ func (t *Timeline) describe(entry *Entry, e *events.Event, dir Dir) {
 	switch {
 	case f.Has(events.RST):
 		entry.Step = StepRST
+		// One that answers a segment has the number that this asks for, and no ACK (RFC 9293, section 3.5.2).
+		if f.Has(events.ACK) {
+			from.resetAt, from.hasReset = entry.Seq, true
+		}
 	case f.Has(events.SYN | events.ACK):
 		entry.Step = StepSYNACK
 		to.owesACK = true

@@ -42,6 +42,11 @@ func (a *Assembler) stateChange(e *events.Event) {
 	if t.State == events.StateUnknown {
 		t.State = from // what was seen before this were segments
 	}
+	if t.unanswered() {
+		// It has a socket, so it was answered, and that was not told.
+		a.gap(t, now, 0)
+		a.synReceived(t, now)
+	}
 	if t.State != from && (ownSocket(t.State) || t.State == events.SynRecv) && ownSocket(from) {
 		// A change between them was not told: the kernel did not run the program.
 		a.gap(t, now, 0)
@@ -207,7 +212,9 @@ func (a *Assembler) openBefore(e *events.Event) *Timeline {
 	a.claim(t, e)
 	if e.Tuple().LocalPort != 0 {
 		a.bind(t, e.Tuple())
-		a.meetByTuple(t, e.Tuple())
+		if !e.Notes().Has(events.NoteUnconfirmed) {
+			a.meetByTuple(t, e.Tuple())
+		}
 	}
 	return t
 }

@@ -155,9 +155,12 @@ func equal[T comparable](t *testing.T, what string, got, want T) {
 	}
 }
 
-func (s *story) unconfirmedSYN() {
+func (s *story) unconfirmedSYN() { s.send(unconfirmed()) }
+
+// unconfirmed is a SYN that may be for another host.
+func unconfirmed() gen.BPFEvent {
 	r := gen.BPFEvent{Kind: uint8(events.KindReceive), Notes: uint8(events.NoteUnconfirmed)}
 	copy(r.Of.Segment.TcpHeader[4:], []byte{0xff, 0xff, 0xff, 0xff})
 	r.Of.Segment.TcpHeader[12], r.Of.Segment.TcpHeader[13] = 5<<4, byte(events.SYN)
-	s.send(r)
+	return r
 }

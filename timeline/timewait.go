@@ -42,10 +42,15 @@ func (a *Assembler) enterTimeWait(t *Timeline, now uint64) {
 	t.track.timeWaitStart, t.track.timeWaitEnd = now, now+timeWaitLen
 	a.setState(t, now, events.TimeWait, nil)
 	a.settled(t)
+	a.stayInTimeWait(t)
+}
+
+// stayInTimeWait: it is told when TIME_WAIT is over, or before.
+func (a *Assembler) stayInTimeWait(t *Timeline) {
 	if a.opts.WholeTimeWait {
 		a.schedule(&a.waiting, t, t.track.timeWaitEnd)
 	} else {
-		a.schedule(&a.lingering, t, now+a.opts.Linger)
+		a.schedule(&a.lingering, t, a.now+a.opts.Linger)
 	}
 }
 
@@ -97,6 +102,12 @@ func (t *Timeline) orphanStay() uint64 {
 		return min(uint64(ms)*uint64(time.Millisecond), timeWaitLen)
 	}
 	return finTimeout
+}
+
+// orphanTakesFIN: the peer's FIN came to an orphan. One after data that nobody can read any more is answered with a RST.
+func (a *Assembler) orphanTakesFIN(t *Timeline) {
+	t.track.orphanFinWait2 = false
+	a.enterTimeWait(t, t.track.orphanFINAt)
 }
 
 // orphanGone: the peer's FIN never came.

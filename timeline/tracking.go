@@ -36,6 +36,7 @@ type tracking struct {
 	timeWaitStart, timeWaitEnd uint64
 	vanished                   bool // the kernel ended its TIME_WAIT before its time
 	orphanFinWait2             bool
+	orphanFINAt                uint64 // when the peer's FIN came to it, 0 not yet
 	orphanExpired              bool
 	errno                      uint16 // sk_err at CLOSE, or what connect() returned
 	failedSock                 uint64 // its place in Assembler.failed, 0 none
@@ -79,6 +80,9 @@ type half struct {
 	finSent    bool   // a FIN was sent
 	finArrived bool   // and nothing shows that it was dropped
 	finAcked   bool   // the other side has acknowledged it since it last arrived
+
+	resetAt  uint32 // sequence number of the RST by which it ended the connection itself
+	hasReset bool
 
 	next      uint32 // highest sequence number sent, plus 1
 	nextKnown bool
