@@ -276,3 +276,48 @@ func TestUnseenAnswer(t *testing.T) {
 	equal(t, "way", way(tl), "LISTEN SYN_RECV ESTABLISHED CLOSE_WAIT")
 	equal(t, "complete", tl.Complete, false)
 }
+
+// TestTwoThirdACKsAtOnce, on two processors: each makes a socket, and the kernel keeps one of them.
+func TestTwoThirdACKsAtOnce(t *testing.T) {
+	const kept, given = 7, 8
+	for name, order := range map[string]func(s *story){
+		"the other is given up first": func(s *story) {
+			s.state(given, events.SynRecv, events.Close, 0)
+			s.state(kept, events.SynRecv, events.Established, 0)
+		},
+		"the other is given up last": func(s *story) {
+			s.state(kept, events.SynRecv, events.Established, 0)
+			s.state(given, events.SynRecv, events.Close, 0)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStory(t, timeline.Options{})
+			s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+			s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160)
+			s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160)
+			s.segment(events.KindReceive, events.ACK, 0, y+1, 1050)
+			s.segment(events.KindReceive, events.ACK, 0, y+1, 1050)
+			order(s)
+			s.passiveClose(kept, gen.BPFCounters{})
+			s.wait(sec)
+			tl := s.only()
+			equal(t, "complete", tl.Complete, true)
+			equal(t, "way", way(tl), "LISTEN SYN_RECV ESTABLISHED CLOSE_WAIT LAST_ACK CLOSE")
+		})
+	}
+}
+
+// TestListenerGoneAtTheThirdACK: no other socket follows the one that is given up, but a RST.
+func TestListenerGoneAtTheThirdACK(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+	s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160)
+	s.segment(events.KindReceive, events.ACK, 0, y+1, 1050)
+	s.state(7, events.SynRecv, events.Close, 0)
+	s.segment(events.KindTransmit, events.RST|events.ACK, y+1, 0, 0)
+	s.wait(sec)
+	tl := s.only()
+	equal(t, "complete", tl.Complete, true)
+	equal(t, "way", way(tl), "LISTEN SYN_RECV CLOSE")
+	equal(t, "reset by", tl.Teardown.ResetBy, timeline.SideLocal)
+}

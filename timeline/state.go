@@ -24,6 +24,9 @@ func (a *Assembler) stateChange(e *events.Event) {
 		}
 	}
 	t := a.find(e)
+	if t != nil && t.givesUp(e) {
+		return
+	}
 	if t != nil && (t.track.countersFinal || t.track.sock != 0 && t.track.sock != e.Sock()) {
 		// Another socket has this tuple now.
 		a.supersede(t)
@@ -80,6 +83,13 @@ func (a *Assembler) stateChange(e *events.Event) {
 	default:
 		a.setState(t, now, to, nil)
 	}
+}
+
+// givesUp: the kernel throws away a socket that it has just made of a half-open connection. Of two third ACKs that come at once on two
+// processors each has one made, and one is kept (inet_ehash_nolisten()); the connection goes on. Where it does not, a RST says so.
+func (t *Timeline) givesUp(e *events.Event) bool {
+	return e.OldState() == events.SynRecv && e.NewState() == events.Close && e.Errno() == 0 && !e.Notes().Has(events.NoteByProcess) &&
+		t.track.server && t.track.sock != e.Sock() && !t.track.countersFinal && !t.lastIsReset()
 }
 
 // ownSocket: in this state a connection has a socket, whose every change of state the kernel announces.
