@@ -208,10 +208,7 @@ func TestOrphanInFinWait2(t *testing.T) {
 	open := func() *story {
 		s := newStory(t, timeline.Options{})
 		s.established(7)
-		s.state(7, events.Established, events.FinWait1, 0)
-		s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 0, 509)
-		s.segment(events.KindReceive, events.ACK, 0, y+2, 1050)
-		s.state(7, events.FinWait1, events.FinWait2, events.NoteOrphan)
+		s.finWait2(7, events.NoteOrphan)
 		s.state(7, events.FinWait2, events.Close, events.NoteOrphan)
 		return s
 	}
@@ -507,10 +504,7 @@ func TestCookieIsForgotten(t *testing.T) {
 func TestOrphanMakesRoom(t *testing.T) {
 	s := newStory(t, timeline.Options{})
 	s.established(7)
-	s.state(7, events.Established, events.FinWait1, 0)
-	s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 0, 509)
-	s.segment(events.KindReceive, events.ACK, 0, y+2, 1050)
-	s.state(7, events.FinWait1, events.FinWait2, 0)
+	s.finWait2(7, 0)
 	s.state(7, events.FinWait2, events.Close, events.NoteOrphan)
 	s.wait(sec)
 	s.state(8, events.Close, events.SynSent, 0)

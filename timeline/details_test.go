@@ -234,10 +234,7 @@ func TestDroppedResetIsNotTheOnlyOne(t *testing.T) {
 func TestOrphanRefusesData(t *testing.T) {
 	s := newStory(t, timeline.Options{})
 	s.established(7)
-	s.state(7, events.Established, events.FinWait1, 0)
-	s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 0, 509)
-	s.segment(events.KindReceive, events.ACK, 0, y+2, 1050)
-	s.state(7, events.FinWait1, events.FinWait2, events.NoteOrphan)
+	s.finWait2(7, events.NoteOrphan)
 	s.state(7, events.FinWait2, events.Close, events.NoteOrphan)
 	s.segment(events.KindReceive, events.FIN|events.ACK, 100, y+2, 1050)
 	s.segment(events.KindTransmit, events.RST, y+2, 0, 0)

@@ -175,10 +175,7 @@ func TestClientReusesTimeWait(t *testing.T) {
 func TestOrphanEndsWhenItsSocketGoes(t *testing.T) {
 	s := newStory(t, timeline.Options{})
 	s.established(7)
-	s.state(7, events.Established, events.FinWait1, 0)
-	s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 0, 509)
-	s.segment(events.KindReceive, events.ACK, 0, y+2, 1050)
-	s.state(7, events.FinWait1, events.FinWait2, 0)
+	s.finWait2(7, 0)
 	s.state(7, events.FinWait2, events.Close, events.NoteOrphan)
 	s.wait(5 * sec)
 	s.smallSocketGone(events.FinWait2)

@@ -115,12 +115,17 @@ func (s *story) established(sock uint64) {
 	s.state(sock, events.SynRecv, events.Established, 0)
 }
 
-// activeClose: this end closes first, up to TIME_WAIT.
-func (s *story) activeClose(sock uint64) {
+// finWait2: this end closes first, and the other has taken that; notes are of the last change.
+func (s *story) finWait2(sock uint64, notes events.Notes) {
 	s.state(sock, events.Established, events.FinWait1, 0)
 	s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 0, 509)
 	s.segment(events.KindReceive, events.ACK, 0, y+2, 1050)
-	s.state(sock, events.FinWait1, events.FinWait2, 0)
+	s.state(sock, events.FinWait1, events.FinWait2, notes)
+}
+
+// activeClose: this end closes first, up to TIME_WAIT.
+func (s *story) activeClose(sock uint64) {
+	s.finWait2(sock, 0)
 	s.segment(events.KindReceive, events.FIN|events.ACK, 0, y+2, 1050)
 	s.segment(events.KindTransmit, events.ACK, y+2, 1, 509)
 	s.state(sock, events.FinWait2, events.Close, events.NoteFINReceived)

@@ -85,10 +85,7 @@ func TestResetReasonOfNobody(t *testing.T) {
 
 func TestResetIsInferred(t *testing.T) {
 	finWait2 := func(s *story) {
-		s.state(7, events.Established, events.FinWait1, 0)
-		s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 0, 509)
-		s.segment(events.KindReceive, events.ACK, 0, y+2, 1050)
-		s.state(7, events.FinWait1, events.FinWait2, 0)
+		s.finWait2(7, 0)
 	}
 	for _, c := range []struct {
 		name string
@@ -261,10 +258,7 @@ func TestOrphanStays(t *testing.T) {
 	for ms, stay := range map[uint32]uint64{0: 60 * sec, 2000: 2 * sec, 90000: 60 * sec} {
 		s := newStory(t, timeline.Options{})
 		s.established(7)
-		s.state(7, events.Established, events.FinWait1, 0)
-		s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 0, 509)
-		s.segment(events.KindReceive, events.ACK, 0, y+2, 1050)
-		s.state(7, events.FinWait1, events.FinWait2, 0)
+		s.finWait2(7, 0)
 		s.ending(7, events.FinWait2, events.NoteOrphan, 0, gen.BPFChange{FinTimeoutMs: ms})
 		begun := s.now
 		s.wait(61 * sec)
