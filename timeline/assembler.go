@@ -192,6 +192,13 @@ func (a *Assembler) Finish(now uint64) []Update {
 	for w, ok := a.vanished.due(now + settle); ok; w, ok = a.vanished.due(now + settle) {
 		a.waitVanished(w)
 	}
+	for t := a.live.first; t != nil; {
+		next := t.track.live.next
+		if t.track.withheld { // while whom it went to is known
+			a.write(t)
+		}
+		t = next
+	}
 	for t := a.live.first; t != nil; t = a.live.first {
 		if !t.track.countersFinal && !t.track.sampled {
 			t.track.countersKnown = false // those of the last state change: since then it has sent more
@@ -415,6 +422,7 @@ func (a *Assembler) bindSock(t *Timeline, sock uint64) {
 	}
 	t.track.sock = sock
 	a.bySock[sock] = t
+	a.reveal(t)
 }
 
 func (a *Assembler) releaseSock(t *Timeline) {
@@ -453,8 +461,14 @@ func (a *Assembler) forget(t *Timeline) {
 
 // write tells that the timeline is ready, and forgets it.
 func (a *Assembler) write(t *Timeline) {
+	forged := t.track.withheld && a.isForged(t)
+	if forged {
+		t.unlink()
+	} else {
+		a.reveal(t)
+	}
 	a.forget(t)
-	if t.track.unconfirmed {
+	if t.track.unconfirmed || forged {
 		a.stats.Timelines--
 		return
 	}
@@ -513,7 +527,7 @@ func (a *Assembler) confirm(t *Timeline) {
 
 // tell makes an update of a copy of the entry: in the timeline it may yet be moved.
 func (a *Assembler) tell(t *Timeline, entry *Entry) {
-	if !a.opts.Entries || t.track.unconfirmed {
+	if !a.opts.Entries || t.track.unconfirmed || t.track.withheld {
 		return
 	}
 	a.told = append(a.told, *entry)

@@ -108,6 +108,8 @@ func (a *Assembler) await(t *Timeline, key events.Tuple) {
 func (t *Timeline) link(other *Timeline) {
 	t.PeerID, other.PeerID = other.ID, t.ID
 	t.track.peer, other.track.peer = other, t
+	t.track.peerElsewhere = t.Netns != other.Netns
+	other.track.peerElsewhere = t.track.peerElsewhere
 	t.compareOffers()
 	other.compareOffers()
 	t.compareNames(other)

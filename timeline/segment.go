@@ -166,6 +166,7 @@ func (a *Assembler) owner(e *events.Event, dir Dir) *Timeline {
 		a.halfOpen.push(t)
 	default:
 		t = a.openBefore(e)
+		t.track.withheld = flags.Has(events.RST) && e.Sock() == 0
 		a.schedule(&a.strays, t, a.now+strayDelay)
 	}
 	a.bindSock(t, e.Sock())
