@@ -458,15 +458,30 @@ func TestBytesThatNeverLeft(t *testing.T) {
 	s.wait(sec)
 	equal(t, "sent before a FIN", s.only().Traffic.TxBytes, timeline.Some[uint64](100))
 
-	for dropped, want := range []uint64{150, 100} {
+	for _, c := range []struct {
+		name   string
+		from   events.State
+		fin    uint32 // after so many bytes; 0 none went
+		sndNxt uint32
+		want   uint64
+	}{
+		{"before a RST", events.Established, 0, y + 1 + 100, 100},
+		{"not known", events.Established, 0, 0, 150},
+		{"before a FIN that left, and a RST", events.FinWait1, 100, y + 1 + 101, 100},
+		{"before a FIN that was dropped, and a RST", events.FinWait1, 100, y + 1 + 80, 80},
+		{"before a FIN that was acknowledged", events.FinWait2, 100, 60000, 100}, // the time that it may last
+	} {
 		s = newStory(t, timeline.Options{})
 		s.established(7)
-		end.OldState = uint8(events.Established)
-		(*gen.BPFChange)(unsafe.Pointer(&end.Of)).DropsOut = uint16(dropped)
+		if c.fin != 0 {
+			s.segment(events.KindTransmit, events.FIN|events.ACK, y+1+c.fin, 0, 509)
+		}
+		s.segment(events.KindReceive, events.RST, 0, 0, 0)
+		end.OldState = uint8(c.from)
+		(*gen.BPFChange)(unsafe.Pointer(&end.Of)).FinTimeoutOrSndNxt = c.sndNxt
 		s.send(end)
-		s.segment(events.KindTransmit, events.RST|events.ACK, y+1+100, 0, 0)
 		s.wait(sec)
-		equal(t, "sent before a RST", s.only().Traffic.TxBytes, timeline.Some(want))
+		equal(t, "sent "+c.name, s.only().Traffic.TxBytes, timeline.Some(c.want))
 	}
 }
 

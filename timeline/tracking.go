@@ -84,9 +84,6 @@ type half struct {
 	finArrived bool   // and nothing shows that it was dropped
 	finAcked   bool   // the other side has acknowledged it since it last arrived
 
-	resetAt  uint32 // sequence number of the RST by which it ended the connection itself
-	hasReset bool
-
 	next      uint32 // highest sequence number sent, plus 1
 	nextKnown bool
 }
