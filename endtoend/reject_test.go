@@ -60,3 +60,19 @@ func TestRejectedOnTheWayOut(t *testing.T) {
 		}
 	}
 }
+
+// TestDataRefused: data that came when no application could read it any more count for Wireshark and Zeek, though for no socket.
+func TestDataRefused(t *testing.T) {
+	lab.Need(t, "ip", "tcpdump", "sharkd")
+	e := newEnv(t, lab.Cable(t), "v4")
+	c, s := e.open()
+	s.close()
+	c.readEOF()
+	e.state(e.net.Server, tcpFinWait2) // the FIN's ACK is on its own
+	c.write(4)
+	lab.Eventually(t, "the client has the RST", func() bool { return unix.Send(c.fd, []byte{1}, unix.MSG_NOSIGNAL) != nil })
+	r := e.finish() // compares completeness
+	for _, end := range []*endpoint{&r.client, &r.server} {
+		equal(t, "history", deref(end.timelines[0].History), "ShAfDr")
+	}
+}
