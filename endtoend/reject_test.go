@@ -55,6 +55,7 @@ func TestRejectedOnTheWayOut(t *testing.T) {
 				}
 				if sc.ends == 1 {
 					equal(t, "peer", deref(tl.PeerID), "")
+					equal(t, "translated", tl.NAT != nil, false)
 				}
 			})
 		}

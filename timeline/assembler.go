@@ -378,6 +378,9 @@ func (a *Assembler) bind(t *Timeline, tuple *events.Tuple) {
 		t.track.tuple = *tuple
 		t.track.bound = true
 		t.Local, t.Remote = tuple.Local(), tuple.Remote()
+		if peer := t.livingPeer(); peer != nil {
+			t.compareNames(peer)
+		}
 	}
 	a.byTuple[*tuple] = t
 }
@@ -389,9 +392,6 @@ func (a *Assembler) rename(t *Timeline, tuple *events.Tuple) {
 	t.track.bound = false
 	a.bind(t, tuple)
 	t.track.alias, t.track.hasAlias = wire, true
-	if peer := t.livingPeer(); peer != nil {
-		t.compareNames(peer)
-	}
 }
 
 // supersede finishes a timeline whose tuple another connection has taken.

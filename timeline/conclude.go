@@ -92,6 +92,9 @@ func (s *summary) step(e *Entry) {
 			s.ack = e
 		}
 	case StepFIN:
+		if !tx && s.established == nil && s.synackTx != nil {
+			first(&s.ack, e) // the third ACK was lost: the FIN acknowledges the SYN-ACK
+		}
 		first(pick(&s.finTx, &s.finRx), e)
 		if e.Retransmit {
 			s.finRepeats++

@@ -63,3 +63,41 @@ func TestForgedReset(t *testing.T) {
 		})
 	}
 }
+
+// TestForgedResetOfASYN: netfilter rejects a SYN before anybody has told of it and its port. The two names that there seem to be of the
+// connection meanwhile are one.
+func TestForgedResetOfASYN(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	unbound := s.serverOf(80)
+	unbound.LocalPort = 0
+	s.sendOf(gen.BPFEvent{Kind: uint8(events.KindState), Sock: 7, OldState: uint8(events.Close), NewState: uint8(events.SynSent)}, unbound)
+	s.peerSegment(events.KindTransmit, events.RST|events.ACK, 0)
+	s.segment(events.KindReceive, events.RST|events.ACK, 0, 0, 0)
+	dropped := gen.BPFEvent{Kind: uint8(events.KindDrop), Sock: 7, Notes: uint8(events.NoteOutbound | events.NoteUntold)}
+	dropped.Of.Segment.TcpHeader[12], dropped.Of.Segment.TcpHeader[13] = 5<<4, byte(events.SYN)
+	s.send(dropped)
+	s.state(7, events.SynSent, events.Close, 0)
+	s.wait(sec)
+	tl := s.only()
+	equal(t, "way", way(tl), "CLOSE SYN_SENT CLOSE")
+	equal(t, "peer", tl.PeerID, 0)
+	equal(t, "translated", tl.Translated.Known, false)
+}
+
+// TestPeerOfAnotherAttempt: where the first server's end of a connection has come to nothing, a SYN that is sent again makes another one,
+// and that is the client's.
+func TestPeerOfAnotherAttempt(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.peerSegment(events.KindTransmit, events.SYN, x)
+	s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+	s.segment(events.KindTransmit, events.RST|events.ACK, 0, x+1, 0)
+	s.wait(sec)
+	s.peerSegment(events.KindTransmit, events.SYN, x)
+	s.established(7)
+	s.take(s.a.Finish(s.now))
+	equal(t, "timelines", len(s.ended), 3)
+	refused, client, server := s.ended[0], s.ended[1], s.ended[2]
+	equal(t, "the first end's peer", refused.PeerID, client.ID)
+	equal(t, "the client's peer", client.PeerID, server.ID)
+	equal(t, "the second end's peer", server.PeerID, client.ID)
+}
