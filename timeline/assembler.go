@@ -65,8 +65,8 @@ type Assembler struct {
 	byTuple map[events.Tuple]*Timeline
 	// meeting is where the two ends of a connection on this host find each other.
 	meeting map[events.Tuple]*Timeline
-	// earlier are connections that were there before, by their other end; nil where it has several.
-	earlier map[remoteEnd]*Timeline
+	// earlier are connections that were there before, by their other end; nil where it has more than mostEarlier.
+	earlier map[remoteEnd][]*Timeline
 	// waits are connections in TIME_WAIT whose timeline was written.
 	waits map[events.Tuple]*timeWait
 
@@ -108,7 +108,7 @@ func New(opts Options) *Assembler {
 		bySock:  make(map[uint64]*Timeline),
 		byTuple: make(map[events.Tuple]*Timeline),
 		meeting: make(map[events.Tuple]*Timeline),
-		earlier: make(map[remoteEnd]*Timeline),
+		earlier: make(map[remoteEnd][]*Timeline),
 		waits:   make(map[events.Tuple]*timeWait),
 		failed:  make(map[uint64]*Timeline),
 
@@ -389,6 +389,7 @@ func (a *Assembler) bind(t *Timeline, tuple *events.Tuple) {
 // it began, and its SYN was translated before a device had it; a server's, since it had no socket.
 func (a *Assembler) rename(t *Timeline, tuple *events.Tuple) {
 	wire := t.track.tuple
+	a.forgetEarlier(t)
 	t.track.bound = false
 	a.bind(t, tuple)
 	t.track.alias, t.track.hasAlias = wire, true
@@ -447,9 +448,7 @@ func (a *Assembler) forget(t *Timeline) {
 	if t.track.waits && a.meeting[t.track.meetKey] == t {
 		delete(a.meeting, t.track.meetKey)
 	}
-	if end := otherEnd(&t.track.tuple); t.track.earlier && a.earlier[end] == t {
-		delete(a.earlier, end)
-	}
+	a.forgetEarlier(t)
 	a.settled(t)
 	if t.track.live.in {
 		a.entries -= len(t.Entries)
