@@ -136,7 +136,8 @@ struct change {
 	__u32 user_pid;
 	/* Of the end, where new_state is CLOSE, up to flow_known. */
 	__u32 unread;	      /* payload that was received and not read */
-	__u32 fin_timeout_ms; /* from FIN_WAIT2: how long that may last, tcp_fin_time() */
+	/* From FIN_WAIT2: how long that may last in milliseconds, tcp_fin_time(); else SND.NXT. */
+	__u32 fin_timeout_or_snd_nxt;
 	__u16 dsacks;	      /* segments that the other end says it got twice (dsack_dups); 65535 is that or more */
 	/* Segments sent again, by enum retransmit_kind. */
 	__u16 retransmits_by[3];

@@ -133,8 +133,7 @@ static __always_inline void put_ending(struct event *e, struct sock *sk, const s
 		      !READ(sk, sk_lingertime);
 	__u32 dsacks = READ(tp, dsack_dups);
 	c->dsacks = dsacks < 65535 ? dsacks : 65535;
-	if (e->old_state == TCP_FIN_WAIT2)
-		c->fin_timeout_ms = fin_timeout_ms(sk, tp);
+	c->fin_timeout_or_snd_nxt = e->old_state == TCP_FIN_WAIT2 ? fin_timeout_ms(sk, tp) : READ(tp, snd_nxt);
 	if (!f)
 		return;
 	c->flow_known = 1;

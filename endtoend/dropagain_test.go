@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"tcptrace/internal/lab"
 )
 
@@ -38,4 +40,22 @@ func TestRetransmissionDropped(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBytesBeforeAReset: what this host drops on its way out, and sends again, is sent once; also where the other end's RST ends it.
+func TestBytesBeforeAReset(t *testing.T) {
+	e := whyEnv(t, "v4")
+	stop := e.trace()
+	c, s := e.open()
+	e.net.Client.Drop("output", "tcp dport 8080 tcp flags psh", 2)
+	c.write(10)
+	s.read(10)
+	s.linger0()
+	s.close()
+	c.readError(unix.ECONNRESET)
+	tl := timelineOf(t, stop(), "client", clientPort)
+	if !tl.Complete {
+		t.Skip("needs every run of the programs")
+	}
+	equal(t, "sent", *tl.Traffic.TxBytes, 10)
 }

@@ -189,6 +189,8 @@ type Ending struct {
 	// FINTimeoutMS is how long FIN_WAIT2, which it was in, lasts without the peer's FIN, in
 	// milliseconds; 0 not known.
 	FINTimeoutMS uint32
+	// SndNxt is, from another state, the sequence number that would have been sent next; 0 not known.
+	SndNxt uint32
 	// LingerZero: SO_LINGER was set to 0.
 	LingerZero bool
 	// FlowKnown: the rest, which is counted in the kernel programs, is known.
@@ -314,8 +316,14 @@ func (e *Event) Queues() Queues {
 // Ending is of a KindState to CLOSE.
 func (e *Event) Ending() Ending {
 	c := e.change()
+	var finTimeout, sndNxt uint32
+	if e.OldState() == FinWait2 {
+		finTimeout = c.FinTimeoutOrSndNxt
+	} else {
+		sndNxt = c.FinTimeoutOrSndNxt
+	}
 	return Ending{
-		DSACKs: uint32(c.Dsacks), Unread: c.Unread, FINTimeoutMS: c.FinTimeoutMs, LingerZero: c.Linger0 != 0,
+		DSACKs: uint32(c.Dsacks), Unread: c.Unread, FINTimeoutMS: finTimeout, SndNxt: sndNxt, LingerZero: c.Linger0 != 0,
 		FlowKnown: c.FlowKnown != 0, RetransmitsBy: c.RetransmitsBy,
 		DropsIn: c.DropsIn, DropsOut: c.DropsOut,
 		DropReasonIn: c.DropReasonIn, DropReasonOut: c.DropReasonOut,

@@ -42,6 +42,13 @@ func TestRareFacts(t *testing.T) {
 		DropsIn: 6, DropsOut: 7, DropReasonIn: 8, DropReasonOut: 9}); got != want {
 		t.Errorf("ending: %+v", got)
 	}
+	e.change().FinTimeoutOrSndNxt = 10
+	for state, want := range map[State][2]uint32{FinWait2: {10, 0}, FinWait1: {0, 10}} {
+		e.r.OldState = uint8(state)
+		if got := e.Ending(); got.FINTimeoutMS != want[0] || got.SndNxt != want[1] {
+			t.Errorf("from %s: %d ms, SND.NXT %d", state, got.FINTimeoutMS, got.SndNxt)
+		}
+	}
 }
 
 // TestFastOpenCookie: with a cookie, or asking for one.

@@ -20,21 +20,21 @@ type BPFAddressPrefix struct {
 }
 
 type BPFChange struct {
-	_             structs.HostLayout
-	Counters      BPFCounters
-	UserPid       uint32
-	Unread        uint32
-	FinTimeoutMs  uint32
-	Dsacks        uint16
-	RetransmitsBy [3]uint16
-	DropsIn       uint16
-	DropsOut      uint16
-	DropReasonIn  uint16
-	DropReasonOut uint16
-	Linger0       uint8
-	FlowKnown     uint8
-	CloseCall     uint8
-	CloseSignal   uint8
+	_                  structs.HostLayout
+	Counters           BPFCounters
+	UserPid            uint32
+	Unread             uint32
+	FinTimeoutOrSndNxt uint32
+	Dsacks             uint16
+	RetransmitsBy      [3]uint16
+	DropsIn            uint16
+	DropsOut           uint16
+	DropReasonIn       uint16
+	DropReasonOut      uint16
+	Linger0            uint8
+	FlowKnown          uint8
+	CloseCall          uint8
+	CloseSignal        uint8
 }
 
 type BPFCloseCall uint32

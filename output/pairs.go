@@ -25,7 +25,7 @@ func (p *pairs) add(t *timeline.Timeline) []pair {
 	if t.PeerID == 0 || t.PeerID == t.ID {
 		return []pair{{t: t}}
 	}
-	if peer := p.waiting[t.PeerID]; peer != nil {
+	if peer := p.waiting[t.PeerID]; peer != nil && peer.PeerID == t.ID {
 		delete(p.waiting, t.PeerID)
 		return []pair{{peer, t}}
 	}

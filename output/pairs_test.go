@@ -40,6 +40,10 @@ func TestPairs(t *testing.T) {
 		{ids(p.before(21)), []uint64{5, 0}}, // the other was not written in time
 		{ids(p.add(end(6, 5, 40))), nil},
 		{ids(p.all()), []uint64{6, 0}},
+		{ids(p.add(end(7, 9, 50))), nil},
+		{ids(p.add(end(8, 7, 50))), nil}, // an earlier attempt of 9
+		{ids(p.add(end(9, 7, 50))), []uint64{7, 9}},
+		{ids(p.all()), []uint64{8, 0}},
 		{ids(p.all()), nil},
 	} {
 		if !slices.Equal(step.got, step.want) {

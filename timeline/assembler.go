@@ -65,8 +65,8 @@ type Assembler struct {
 	byTuple map[events.Tuple]*Timeline
 	// meeting is where the two ends of a connection on this host find each other.
 	meeting map[events.Tuple]*Timeline
-	// earlier are connections that were there before, by their other end; nil where it has several.
-	earlier map[remoteEnd]*Timeline
+	// earlier are connections that were there before, by their other end; nil where it has more than mostEarlier.
+	earlier map[remoteEnd][]*Timeline
 	// waits are connections in TIME_WAIT whose timeline was written.
 	waits map[events.Tuple]*timeWait
 
@@ -108,7 +108,7 @@ func New(opts Options) *Assembler {
 		bySock:  make(map[uint64]*Timeline),
 		byTuple: make(map[events.Tuple]*Timeline),
 		meeting: make(map[events.Tuple]*Timeline),
-		earlier: make(map[remoteEnd]*Timeline),
+		earlier: make(map[remoteEnd][]*Timeline),
 		waits:   make(map[events.Tuple]*timeWait),
 		failed:  make(map[uint64]*Timeline),
 
@@ -191,6 +191,13 @@ func (a *Assembler) Finish(now uint64) []Update {
 	a.advance(now)
 	for w, ok := a.vanished.due(now + settle); ok; w, ok = a.vanished.due(now + settle) {
 		a.waitVanished(w)
+	}
+	for t := a.live.first; t != nil; {
+		next := t.track.live.next
+		if t.track.withheld { // while whom it went to is known
+			a.write(t)
+		}
+		t = next
 	}
 	for t := a.live.first; t != nil; t = a.live.first {
 		if !t.track.countersFinal && !t.track.sampled {
@@ -371,6 +378,9 @@ func (a *Assembler) bind(t *Timeline, tuple *events.Tuple) {
 		t.track.tuple = *tuple
 		t.track.bound = true
 		t.Local, t.Remote = tuple.Local(), tuple.Remote()
+		if peer := t.livingPeer(); peer != nil {
+			t.compareNames(peer)
+		}
 	}
 	a.byTuple[*tuple] = t
 }
@@ -379,12 +389,10 @@ func (a *Assembler) bind(t *Timeline, tuple *events.Tuple) {
 // it began, and its SYN was translated before a device had it; a server's, since it had no socket.
 func (a *Assembler) rename(t *Timeline, tuple *events.Tuple) {
 	wire := t.track.tuple
+	a.forgetEarlier(t)
 	t.track.bound = false
 	a.bind(t, tuple)
 	t.track.alias, t.track.hasAlias = wire, true
-	if peer := t.livingPeer(); peer != nil {
-		t.compareNames(peer)
-	}
 }
 
 // supersede finishes a timeline whose tuple another connection has taken.
@@ -415,6 +423,7 @@ func (a *Assembler) bindSock(t *Timeline, sock uint64) {
 	}
 	t.track.sock = sock
 	a.bySock[sock] = t
+	a.reveal(t)
 }
 
 func (a *Assembler) releaseSock(t *Timeline) {
@@ -439,9 +448,7 @@ func (a *Assembler) forget(t *Timeline) {
 	if t.track.waits && a.meeting[t.track.meetKey] == t {
 		delete(a.meeting, t.track.meetKey)
 	}
-	if end := otherEnd(&t.track.tuple); t.track.earlier && a.earlier[end] == t {
-		delete(a.earlier, end)
-	}
+	a.forgetEarlier(t)
 	a.settled(t)
 	if t.track.live.in {
 		a.entries -= len(t.Entries)
@@ -453,8 +460,14 @@ func (a *Assembler) forget(t *Timeline) {
 
 // write tells that the timeline is ready, and forgets it.
 func (a *Assembler) write(t *Timeline) {
+	forged := t.track.withheld && a.isForged(t)
+	if forged {
+		t.unlink()
+	} else {
+		a.reveal(t)
+	}
 	a.forget(t)
-	if t.track.unconfirmed {
+	if t.track.unconfirmed || forged {
 		a.stats.Timelines--
 		return
 	}
@@ -513,7 +526,7 @@ func (a *Assembler) confirm(t *Timeline) {
 
 // tell makes an update of a copy of the entry: in the timeline it may yet be moved.
 func (a *Assembler) tell(t *Timeline, entry *Entry) {
-	if !a.opts.Entries || t.track.unconfirmed {
+	if !a.opts.Entries || t.track.unconfirmed || t.track.withheld {
 		return
 	}
 	a.told = append(a.told, *entry)

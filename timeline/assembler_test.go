@@ -363,19 +363,27 @@ func TestRedirectedToThisHost(t *testing.T) {
 	equal(t, "teardown", tl.Teardown.Kind, timeline.TeardownThreeSegment)
 
 	// The same of one that was there before.
-	for name, before := range map[string][]uint16{"one": {8080}, "two from that remote port": {8080, 81}} {
+	for _, c := range []struct {
+		name   string
+		ports  []uint16
+		others uint32 // how far the second one's numbers are from the first one's
+		want   int
+	}{
+		{"one", []uint16{8080}, 0, 1},
+		{"two from that remote port", []uint16{8080, 81}, 1 << 31, 2},
+		{"two from that remote port, of near numbers", []uint16{8080, 81}, 0, 3},
+	} {
 		s = newStory(t, timeline.Options{})
-		for i, port := range before {
+		for i, port := range c.ports {
+			apart := uint32(i) * c.others
 			s.heldAt(port, 7+uint64(i), 0, events.Established, none, gen.BPFEarlier{
-				SndNxt: y + 1, SndUna: y + 1, RcvNxt: x + 1, Notes: uint8(gen.BPFEarlierNoteEARLIER_STEADY),
+				SndNxt: y + 1 + apart, SndUna: y + 1 + apart, RcvNxt: x + 1 + apart, Notes: uint8(gen.BPFEarlierNoteEARLIER_STEADY),
 			})
 		}
 		s.segment(events.KindReceive, events.FIN|events.ACK, 1, y+1, 1050)
 		change(events.Established, events.CloseWait)
 		s.take(s.a.Finish(s.now))
-		if want := len(before)*2 - 1; len(s.ended) != want {
-			t.Errorf("%s: %d timelines, want %d", name, len(s.ended), want)
-		}
+		equal(t, c.name+": timelines", len(s.ended), c.want)
 	}
 
 	// Two are half open from the same remote port: which of them it is nobody knows.
@@ -458,15 +466,30 @@ func TestBytesThatNeverLeft(t *testing.T) {
 	s.wait(sec)
 	equal(t, "sent before a FIN", s.only().Traffic.TxBytes, timeline.Some[uint64](100))
 
-	for dropped, want := range []uint64{150, 100} {
+	for _, c := range []struct {
+		name   string
+		from   events.State
+		fin    uint32 // after so many bytes; 0 none went
+		sndNxt uint32
+		want   uint64
+	}{
+		{"before a RST", events.Established, 0, y + 1 + 100, 100},
+		{"not known", events.Established, 0, 0, 150},
+		{"before a FIN that left, and a RST", events.FinWait1, 100, y + 1 + 101, 100},
+		{"before a FIN that was dropped, and a RST", events.FinWait1, 100, y + 1 + 80, 80},
+		{"before a FIN that was acknowledged", events.FinWait2, 100, 60000, 100}, // the time that it may last
+	} {
 		s = newStory(t, timeline.Options{})
 		s.established(7)
-		end.OldState = uint8(events.Established)
-		(*gen.BPFChange)(unsafe.Pointer(&end.Of)).DropsOut = uint16(dropped)
+		if c.fin != 0 {
+			s.segment(events.KindTransmit, events.FIN|events.ACK, y+1+c.fin, 0, 509)
+		}
+		s.segment(events.KindReceive, events.RST, 0, 0, 0)
+		end.OldState = uint8(c.from)
+		(*gen.BPFChange)(unsafe.Pointer(&end.Of)).FinTimeoutOrSndNxt = c.sndNxt
 		s.send(end)
-		s.segment(events.KindTransmit, events.RST|events.ACK, y+1+100, 0, 0)
 		s.wait(sec)
-		equal(t, "sent before a RST", s.only().Traffic.TxBytes, timeline.Some(want))
+		equal(t, "sent "+c.name, s.only().Traffic.TxBytes, timeline.Some(c.want))
 	}
 }
 

@@ -37,13 +37,18 @@ func (t *Timeline) concludeCapture() {
 	}
 	z := zeek{history: t.History[:0]}
 	hidden := t.hiddenData()
+	if t.refusedData() {
+		hidden[Rx] = true
+		t.Completeness |= CompleteData
+	}
+	ended := t.endingReset()
 	for i := range t.Entries {
 		e := &t.Entries[i]
 		if !e.captured() {
 			continue
 		}
 		for end, dir := range [2]Dir{originator, Tx + Rx - originator} {
-			if hidden[dir] && e.shows(dir) {
+			if hidden[dir] && (i == ended || e.shows(dir)) {
 				hidden[dir] = false
 				z.once(end, 'D')
 			}
@@ -87,6 +92,26 @@ func (t *Timeline) hiddenData() (hidden [Rx + 1]bool) {
 	hidden[Tx] = t.Traffic.TxBytes.Value > shown[Tx]
 	hidden[Rx] = t.Traffic.RxBytes.Value > shown[Rx]
 	return hidden
+}
+
+// refusedData: data came that no application could read any more, and was answered by an RST. The socket counts none of it.
+func (t *Timeline) refusedData() bool {
+	return t.Teardown.ResetCause == ResetAfterClose && !t.track.remote.finSent
+}
+
+// endingReset is the place of the first RST after which nothing else came or went; -1 where there is none. All data were before it.
+func (t *Timeline) endingReset() int {
+	at := -1
+	for i := range t.Entries {
+		switch e := &t.Entries[i]; {
+		case !e.captured():
+		case e.Step != StepRST:
+			at = -1
+		case at < 0:
+			at = i
+		}
+	}
+	return at
 }
 
 // shows reports whether the segment's numbers show that data had been sent in the direction before.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"tcptrace/events"
+	"tcptrace/gen"
 	"tcptrace/timeline"
 )
 
@@ -93,6 +94,17 @@ func TestCaptureByHand(t *testing.T) {
 			s.state(7, events.Established, events.FinWait1, 0)
 			s.segment(events.KindTransmit, events.FIN|events.ACK, y+1, 0, 509)
 		}, "S3 ShAf 23"},
+		{"data that came after the close is refused", func(s *story) {
+			s.established(7)
+			s.finWait2(7, 0)
+			s.state(7, events.FinWait2, events.Close, events.NoteOrphan)
+			s.segment(events.KindTransmit, events.RST, y+2, 0, 0)
+		}, "RSTR ShAfDr 63"},
+		{"data is refused by the other end", func(s *story) {
+			s.established(7)
+			s.segment(events.KindReceive, events.RST, 0, 0, 0)
+			s.ending(7, events.Established, 0, 0, gen.BPFChange{Counters: gen.BPFCounters{BytesSent: 10}})
+		}, "RSTO ShAdR 47"},
 		{"open", func(s *story) { s.established(7) }, "S1 ShA 7"},
 		{"SYN-ACK unanswered, sent three times", func(s *story) {
 			s.segment(events.KindReceive, events.SYN, x, 0, 64240)

@@ -87,8 +87,14 @@ func (s *summary) step(e *Entry) {
 			s.synackTxN++
 		}
 	case StepACK:
-		first(&s.ack, e)
+		// Of several the one that completed it: the kernel ignores an ACK while the queue for accept() is full.
+		if s.established == nil || s.ack == nil {
+			s.ack = e
+		}
 	case StepFIN:
+		if !tx && s.established == nil && s.synackTx != nil {
+			first(&s.ack, e) // the third ACK was lost: the FIN acknowledges the SYN-ACK
+		}
 		first(pick(&s.finTx, &s.finRx), e)
 		if e.Retransmit {
 			s.finRepeats++
@@ -327,13 +333,12 @@ func (t *Timeline) concludeTraffic(s *summary) {
 }
 
 // bytesSent is the payload that was sent, each byte once. The kernel counts what its own host dropped (a full queue of a
-// device, a firewall) as sent, and again when it goes again, which it does not call a retransmission. The number of a FIN
-// shows how much there was, up to 4 GiB; that of the RST which is sent in its place too, but is no higher than the peer's window allows, so it
-// is asked only where something was dropped.
+// device, a firewall) as sent, and again when it goes again, which it does not call a retransmission. The sequence number at
+// which the connection stood at its end shows how much there was, up to 4 GiB; or that of its FIN.
 func (k *tracking) bytesSent() uint64 {
 	sent := k.counters.BytesSent - min(k.counters.BytesSent, k.counters.BytesRetransmitted)
-	end, known := k.local.resetAt, k.local.hasReset && k.ending.DropsOut > 0
-	if k.local.finSent {
+	end, known := k.ending.SndNxt, k.ending.SndNxt != 0
+	if k.local.finSent && (!known || end == k.local.finEnd) {
 		end, known = k.local.finEnd-1, true
 	}
 	if known && k.local.isnKnown && k.countersFinal {

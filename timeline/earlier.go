@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"slices"
 	"time"
 
 	"tcptrace/events"
@@ -40,10 +41,10 @@ func (a *Assembler) wasEarlier(t *Timeline, e *events.Event) {
 	t.State = e.NewState()
 	t.track.earlier = true
 	end := otherEnd(&t.track.tuple)
-	if _, several := a.earlier[end]; several {
+	if known, found := a.earlier[end]; found && known == nil || len(known) == mostEarlier {
 		a.earlier[end] = nil
 	} else {
-		a.earlier[end] = t
+		a.earlier[end] = append(known, t)
 	}
 	local, remote := &t.track.local, &t.track.remote
 	if was.Scaled {
@@ -76,6 +77,9 @@ func (a *Assembler) wasEarlier(t *Timeline, e *events.Event) {
 	}
 }
 
+// mostEarlier bounds those of one other end that are told apart: a server that this host's clients use may have thousands.
+const mostEarlier = 8
+
 // remoteEnd names the other end of a connection of a network namespace.
 type remoteEnd struct {
 	addr  [16]byte
@@ -86,16 +90,50 @@ type remoteEnd struct {
 func otherEnd(t *events.Tuple) remoteEnd { return remoteEnd{t.RemoteAddr, t.RemotePort, t.Netns} }
 
 // redirectedBefore is the connection that was there before and that a segment from the device belongs to, though the device
-// has another name for this end: netfilter redirects it, see redirected. Nil where that is not certain: the other end has one connection
-// alone that was there before, and goes on in it where that one stood.
-func (a *Assembler) redirectedBefore(e *events.Event) *Timeline {
-	t := a.earlier[otherEnd(e.Tuple())]
-	if t == nil || t.track.sock == 0 || t.track.hasAlias || a.waits[*e.Tuple()] != nil ||
-		!t.track.remote.nextKnown || int32(e.Header().Seq()-t.track.remote.next) < 0 {
+// has another name for this end: netfilter redirects it, see redirected. Nil where that is not certain: the segment goes on where one
+// connection alone of the other end's stood.
+func (a *Assembler) redirectedBefore(e *events.Event) (found *Timeline) {
+	if a.waits[*e.Tuple()] != nil {
 		return nil
 	}
-	a.bind(t, e.Tuple())
-	return t
+	for _, t := range a.earlier[otherEnd(e.Tuple())] {
+		if t.track.sock == 0 || t.track.hasAlias || !t.goesOn(e.Header()) {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = t
+	}
+	if found != nil {
+		a.bind(found, e.Tuple())
+	}
+	return found
+}
+
+// goesOn: the received segment's numbers are not below those where the connection stood when the tracer came.
+func (t *Timeline) goesOn(h events.Header) bool {
+	local, remote := &t.track.local, &t.track.remote
+	return remote.nextKnown && reached(h.Seq(), remote.next) &&
+		(!h.Flags().Has(events.ACK) || !local.nextKnown || int32(h.Ack()-local.next) > -1<<30)
+}
+
+// forgetEarlier takes the timeline from those that were there before.
+func (a *Assembler) forgetEarlier(t *Timeline) {
+	if !t.track.earlier {
+		return
+	}
+	end := otherEnd(&t.track.tuple)
+	known := a.earlier[end]
+	if known == nil {
+		return
+	}
+	left := slices.DeleteFunc(known, func(other *Timeline) bool { return other == t })
+	if len(left) == 0 {
+		delete(a.earlier, end)
+	} else {
+		a.earlier[end] = left
+	}
 }
 
 // findBeginning counts back to the initial sequence numbers, which the kernel does not keep. Those that

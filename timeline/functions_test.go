@@ -51,6 +51,35 @@ func TestAcceptIsTimedAndOwns(t *testing.T) {
 	}
 }
 
+// TestAcceptWaitsSinceTheACKThatWasTaken: while its queue is full, a listener ignores third ACKs and sends its SYN-ACK again.
+func TestAcceptWaitsSinceTheACKThatWasTaken(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+	s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160)
+	s.segment(events.KindReceive, events.ACK, 0, y+1, 1050)
+	s.wait(sec)
+	s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160)
+	s.segment(events.KindReceive, events.ACK, 0, y+1, 1050)
+	s.state(9, events.SynRecv, events.Established, 0)
+	s.segment(events.KindReceive, events.ACK, 0, y+1, 1050) // another answer to the SYN-ACK, on its way for long
+	s.accept(9, 7)
+	s.take(s.a.Finish(s.now))
+	h := &s.only().Handshake
+	equal(t, "accept wait", h.AcceptWaitNS, timeline.Some[uint64](3000))
+	equal(t, "duration", h.DurationNS, timeline.Some(sec+4000))
+}
+
+// TestFINIsTheThirdACK: where the third ACK was lost, the FIN completes the handshake.
+func TestFINIsTheThirdACK(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+	s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160)
+	s.segment(events.KindReceive, events.FIN|events.ACK, 0, y+1, 1050)
+	s.state(9, events.SynRecv, events.Established, 0)
+	s.take(s.a.Finish(s.now))
+	equal(t, "duration", s.only().Handshake.DurationNS, timeline.Some[uint64](2000))
+}
+
 // TestWhoClosesNeedNotOwn: a child that was forked meanwhile holds the socket until it executes its program.
 func TestWhoClosesNeedNotOwn(t *testing.T) {
 	s := newStory(t, timeline.Options{})

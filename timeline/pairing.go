@@ -53,7 +53,7 @@ func (a *Assembler) pair(t *Timeline, syn *Entry) {
 
 // sawSYN reports whether t is at the other end of the one that sent or received the SYN.
 func (t *Timeline) sawSYN(other *Timeline, syn *Entry) bool {
-	if t == other || t.PeerID != 0 {
+	if t == other || t.PeerID != 0 && !t.peerFailed() {
 		return false
 	}
 	is := func(a, b *events.Tuple) bool {
@@ -79,6 +79,12 @@ func (t *Timeline) sawSYN(other *Timeline, syn *Entry) bool {
 		}
 	}
 	return false
+}
+
+// peerFailed: t goes on sending its SYN, and the end that had it is over: the next is another one.
+func (t *Timeline) peerFailed() bool {
+	peer := t.livingPeer()
+	return t.State == events.SynSent && (peer == nil || peer.End.Known)
 }
 
 // meetByTuple is for a connection whose SYN was not seen: the tuple must do, one end's of the two.
@@ -108,6 +114,8 @@ func (a *Assembler) await(t *Timeline, key events.Tuple) {
 func (t *Timeline) link(other *Timeline) {
 	t.PeerID, other.PeerID = other.ID, t.ID
 	t.track.peer, other.track.peer = other, t
+	t.track.peerElsewhere = t.Netns != other.Netns
+	other.track.peerElsewhere = t.track.peerElsewhere
 	t.compareOffers()
 	other.compareOffers()
 	t.compareNames(other)
@@ -116,13 +124,14 @@ func (t *Timeline) link(other *Timeline) {
 // unlink: nothing will be told of t, so nobody shall name it.
 func (t *Timeline) unlink() {
 	if peer := t.livingPeer(); peer != nil {
-		peer.PeerID, peer.track.peer = 0, nil
+		peer.PeerID, peer.track.peer, peer.Translated = 0, nil, Maybe[Translation]{}
 	}
-	t.PeerID, t.track.peer = 0, nil
+	t.PeerID, t.track.peer, t.Translated = 0, nil, Maybe[Translation]{}
 }
 
 // compareNames notes what each end of a connection is to the other.
 func (t *Timeline) compareNames(other *Timeline) {
+	t.Translated, other.Translated = Maybe[Translation]{}, Maybe[Translation]{}
 	if t.Local != other.Remote || t.Remote != other.Local {
 		t.Translated = Some(Translation{Local: other.Remote, Remote: other.Local})
 		other.Translated = Some(Translation{Local: t.Remote, Remote: t.Local})

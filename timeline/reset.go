@@ -162,3 +162,35 @@ func (a *Assembler) absorb(t, old *Timeline) {
 		t.link(peer)
 	}
 }
+
+// isForged: of t there is only an RST that went out, and it went to an endpoint of the same network namespace whose other end is not
+// here. netfilter sent it in the other end's name (reject with tcp reset, on the way out); TCP of this host did not. The endpoint has received it.
+func (a *Assembler) isForged(t *Timeline) bool {
+	to := a.byTuple[t.track.tuple.Reverse()]
+	if to == nil || !to.Complete {
+		return false
+	}
+	if p := to.livingPeer(); to.PeerID != 0 && p != t && !to.track.peerElsewhere {
+		return false
+	}
+	var rst *Entry
+	for i := range t.Entries {
+		if rst = &t.Entries[i]; rst.Step != StepRST || rst.Dir != Tx {
+			return false
+		}
+	}
+	return rst != nil && slices.ContainsFunc(to.Entries, func(e Entry) bool {
+		return e.Step == StepRST && e.Dir == Rx && e.Seq == rst.Seq && e.Ack == rst.Ack && e.Time >= rst.Time
+	})
+}
+
+// reveal tells what was withheld.
+func (a *Assembler) reveal(t *Timeline) {
+	if !t.track.withheld {
+		return
+	}
+	t.track.withheld = false
+	for i := range t.Entries {
+		a.tell(t, &t.Entries[i])
+	}
+}

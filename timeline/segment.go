@@ -166,6 +166,7 @@ func (a *Assembler) owner(e *events.Event, dir Dir) *Timeline {
 		a.halfOpen.push(t)
 	default:
 		t = a.openBefore(e)
+		t.track.withheld = flags.Has(events.RST) && e.Sock() == 0
 		a.schedule(&a.strays, t, a.now+strayDelay)
 	}
 	a.bindSock(t, e.Sock())
@@ -454,10 +455,6 @@ func (t *Timeline) describe(entry *Entry, e *events.Event, dir Dir) {
 	switch {
 	case f.Has(events.RST):
 		entry.Step = StepRST
-		// One that answers a segment has the number that this asks for, and no ACK (RFC 9293, section 3.5.2).
-		if f.Has(events.ACK) {
-			from.resetAt, from.hasReset = entry.Seq, true
-		}
 	case f.Has(events.SYN | events.ACK):
 		entry.Step = StepSYNACK
 		to.owesACK = true

@@ -11,7 +11,7 @@ import (
 func (a *Assembler) All() iter.Seq[*Timeline] {
 	return func(yield func(*Timeline) bool) {
 		for t := a.live.first; t != nil; t = t.track.live.next {
-			if !t.track.unconfirmed && !yield(t) {
+			if !t.track.unconfirmed && !t.track.withheld && !yield(t) {
 				return
 			}
 		}

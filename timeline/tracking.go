@@ -16,6 +16,7 @@ type tracking struct {
 	waits           bool
 	server          bool // its SYN came in
 	unconfirmed     bool // by SYNs that nothing here has reacted to: perhaps not of this host
+	withheld        bool // by an RST that no known endpoint sent or received: whose it is shows soon
 	cookie          bool
 	established     bool
 	visitedClosing  bool
@@ -26,6 +27,8 @@ type tracking struct {
 	local, remote half
 	// peer is the other end's timeline, while that has the ID PeerID: memory is used again.
 	peer *Timeline
+	// peerElsewhere: that end is in another network namespace.
+	peerElsewhere bool
 
 	acceptedAt uint64 // when accept() took it, 0 not known
 	// holder is a process that held the socket at the end, ownerHolds that the owner did.
@@ -80,9 +83,6 @@ type half struct {
 	finSent    bool   // a FIN was sent
 	finArrived bool   // and nothing shows that it was dropped
 	finAcked   bool   // the other side has acknowledged it since it last arrived
-
-	resetAt  uint32 // sequence number of the RST by which it ended the connection itself
-	hasReset bool
 
 	next      uint32 // highest sequence number sent, plus 1
 	nextKnown bool

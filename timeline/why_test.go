@@ -259,7 +259,7 @@ func TestOrphanStays(t *testing.T) {
 		s := newStory(t, timeline.Options{})
 		s.established(7)
 		s.finWait2(7, 0)
-		s.ending(7, events.FinWait2, events.NoteOrphan, 0, gen.BPFChange{FinTimeoutMs: ms})
+		s.ending(7, events.FinWait2, events.NoteOrphan, 0, gen.BPFChange{FinTimeoutOrSndNxt: ms})
 		begun := s.now
 		s.wait(61 * sec)
 		s.wait(sec)

@@ -109,16 +109,13 @@ func (t *Tracer) DropRights(needs ...Need) (kept []string, err error) {
 	before := cap.GetProc()
 	needs = append(needs, Need{t.reads, cap.BPF}, Need{priority, cap.SYS_NICE})
 
-	if err := threadsFound("/proc"); err != nil {
-		return nil, err
-	}
 	// The effective set can be taken back, the permitted one can not.
 	bare, err := before.Dup()
 	if err == nil {
 		err = bare.ClearFlag(cap.Effective)
 	}
 	if err == nil {
-		err = bare.SetProc()
+		err = setProc(bare)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lower the capabilities: %w", err)
@@ -197,12 +194,17 @@ func threadsFound(proc string) error {
 		proc, self, os.Getpid())
 }
 
-// giveUp leaves just these, and lets no program that is started gain others.
-func giveUp(final *cap.Set) error {
+// setProc gives these to all threads.
+func setProc(set *cap.Set) error {
 	if err := threadsFound("/proc"); err != nil {
 		return err
 	}
-	if err := final.SetProc(); err != nil {
+	return set.SetProc()
+}
+
+// giveUp leaves just these, and lets no program that is started gain others.
+func giveUp(final *cap.Set) error {
+	if err := setProc(final); err != nil {
 		return fmt.Errorf("drop the capabilities: %w", err)
 	}
 	if _, err := cap.Prctlw(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {

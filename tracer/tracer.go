@@ -368,5 +368,13 @@ func NetnsInode(path string) (uint32, error) {
 	if fs.Type != unix.NSFS_MAGIC {
 		return 0, fmt.Errorf("%s is not a namespace", path)
 	}
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	if kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE); err == nil && kind != unix.CLONE_NEWNET {
+		return 0, fmt.Errorf("%s is a namespace of another kind", path)
+	}
 	return uint32(s.Ino), nil
 }

@@ -337,7 +337,7 @@ func TestNetnsInode(t *testing.T) {
 	if err != nil || inode == 0 {
 		t.Errorf("own namespace: %d, %v", inode, err)
 	}
-	for _, path := range []string{"/etc/passwd", "/proc/self/ns/mnt-is-not-there"} {
+	for _, path := range []string{"/etc/passwd", "/proc/self/ns/mnt-is-not-there", "/proc/self/ns/mnt"} {
 		if _, err := NetnsInode(path); err == nil {
 			t.Errorf("%s passes for a network namespace", path)
 		}

@@ -387,8 +387,14 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return prefix.Masked(), nil
 }
 
+// leastNetns: the kernel gives its namespaces higher numbers (PROC_DYNAMIC_FIRST, and some just below for the initial ones).
+const leastNetns = 0xe0000000
+
 func parseNetns(s string) (uint32, error) {
 	if inode, err := strconv.ParseUint(s, 10, 32); err == nil {
+		if inode < leastNetns {
+			return 0, errors.New("namespaces have higher inode numbers, such as 4026531840")
+		}
 		return uint32(inode), nil
 	}
 	return tracer.NetnsInode(s)

@@ -91,7 +91,7 @@ func parsePID(s string) (uint32, error) {
 }
 
 func parseUID(s string) (uint32, error) {
-	if uid, err := strconv.ParseUint(s, 10, 32); err == nil {
+	if uid, err := strconv.ParseUint(s, 10, 32); err == nil && uid != 1<<32-1 { // which is nobody's: (uid_t)-1
 		return uint32(uid), nil
 	}
 	u, err := user.Lookup(s)

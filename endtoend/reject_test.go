@@ -1,0 +1,79 @@
+package endtoend
+
+import (
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"tcptrace/internal/lab"
+)
+
+// TestRejectedOnTheWayOut: where netfilter rejects what this host sends, the RST that it sends in the other end's name is received by
+// the connection, and is nobody's connection of its own.
+func TestRejectedOnTheWayOut(t *testing.T) {
+	reject := func(e *env, what string) {
+		e.net.Client.Exec("nft", "add table inet r; add chain inet r c { type filter hook output priority 0; }; "+
+			"add rule inet r c tcp dport 8080 "+what+" reject with tcp reset")
+	}
+	for _, sc := range []struct {
+		name string
+		run  func(e *env)
+		ends int
+	}{
+		{"the SYN", func(e *env) {
+			reject(e, "")
+			c := e.socketAt(e.net.Client, e.client, clientPort)
+			equal(e.t, "connect()", e.connect(c, e.server, serverPort), error(unix.ECONNREFUSED))
+		}, 1},
+		{"data", func(e *env) {
+			c, s := e.open()
+			e.exchange(c, s)
+			reject(e, "tcp flags psh")
+			c.write(10)
+			c.readError(unix.ECONNRESET)
+		}, 2},
+		{"the FIN", func(e *env) {
+			c, s := e.open()
+			e.exchange(c, s)
+			reject(e, "")
+			c.close()
+			lab.Eventually(e.t, "the client's socket is gone", func() bool { return len(e.net.Client.Sockets(serverPort)) == 0 })
+		}, 2},
+	} {
+		for _, family := range []string{"v4", "v6"} {
+			t.Run(strings.ReplaceAll(sc.name, " ", "-")+"/"+family, func(t *testing.T) {
+				t.Parallel()
+				e := whyEnv(t, family)
+				stop := e.trace()
+				sc.run(e)
+				out := stop()
+				equal(t, "timelines", len(out.Timelines), sc.ends)
+				tl := timelineOf(t, out, "client", clientPort)
+				if r := tl.Teardown.Reset; r == nil || r.By != "remote" {
+					t.Errorf("reset: %+v", r)
+				}
+				if sc.ends == 1 {
+					equal(t, "peer", deref(tl.PeerID), "")
+					equal(t, "translated", tl.NAT != nil, false)
+				}
+			})
+		}
+	}
+}
+
+// TestDataRefused: data that came when no application could read it any more count for Wireshark and Zeek, though for no socket.
+func TestDataRefused(t *testing.T) {
+	lab.Need(t, "ip", "tcpdump", "sharkd")
+	e := newEnv(t, lab.Cable(t), "v4")
+	c, s := e.open()
+	s.close()
+	c.readEOF()
+	e.state(e.net.Server, tcpFinWait2) // the FIN's ACK is on its own
+	c.write(4)
+	lab.Eventually(t, "the client has the RST", func() bool { return unix.Send(c.fd, []byte{1}, unix.MSG_NOSIGNAL) != nil })
+	r := e.finish() // compares completeness
+	for _, end := range []*endpoint{&r.client, &r.server} {
+		equal(t, "history", deref(end.timelines[0].History), "ShAfDr")
+	}
+}

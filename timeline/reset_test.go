@@ -1,0 +1,103 @@
+package timeline_test
+
+import (
+	"testing"
+
+	"tcptrace/events"
+	"tcptrace/gen"
+	"tcptrace/timeline"
+)
+
+// peerSegment is a segment of the client's end, sent or received there.
+func (s *story) peerSegment(kind events.Kind, flags events.Flags, seq uint32) {
+	r := gen.BPFEvent{Kind: uint8(kind)}
+	h := r.Of.Segment.TcpHeader[:]
+	h[4], h[5], h[6], h[7] = byte(seq>>24), byte(seq>>16), byte(seq>>8), byte(seq)
+	h[12], h[13] = 5<<4, byte(flags)
+	s.sendFromPeer(r)
+}
+
+// TestForgedReset: an RST that netfilter sends in the name of a peer elsewhere is no endpoint's of this host.
+func TestForgedReset(t *testing.T) {
+	reset := func(s *story) {
+		s.peerSegment(events.KindTransmit, events.RST, 0)
+		s.segment(events.KindReceive, events.RST, 0, 0, 0)
+		s.state(7, events.Established, events.Close, 0)
+	}
+	for _, c := range []struct {
+		name            string
+		run             func(s *story)
+		timelines, told int
+	}{
+		{"by netfilter", func(s *story) {
+			s.established(7)
+			reset(s)
+		}, 1, 7},
+		{"by netfilter, just before the end", func(s *story) {
+			s.established(7)
+			reset(s)
+			s.take(s.a.Finish(s.now))
+		}, 1, 7},
+		{"by an end of this host that is gone", func(s *story) {
+			s.peerSegment(events.KindTransmit, events.SYN, x)
+			s.established(7)
+			s.peerSegment(events.KindTransmit, events.RST, 0)
+			s.wait(sec)
+			reset(s)
+		}, 3, 11},
+		{"for nobody here", func(s *story) {
+			s.peerSegment(events.KindTransmit, events.RST, 0)
+		}, 1, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStory(t, timeline.Options{Entries: true})
+			c.run(s)
+			s.wait(sec)
+			s.take(s.a.Finish(s.now))
+			equal(t, "timelines", len(s.ended), c.timelines)
+			equal(t, "begun", s.a.Stats().Timelines, uint64(c.timelines))
+			equal(t, "entries told", s.entries, c.told)
+			if c.timelines == 1 {
+				equal(t, "peer", s.ended[0].PeerID, 0)
+			}
+		})
+	}
+}
+
+// TestForgedResetOfASYN: netfilter rejects a SYN before anybody has told of it and its port. The two names that there seem to be of the
+// connection meanwhile are one.
+func TestForgedResetOfASYN(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	unbound := s.serverOf(80)
+	unbound.LocalPort = 0
+	s.sendOf(gen.BPFEvent{Kind: uint8(events.KindState), Sock: 7, OldState: uint8(events.Close), NewState: uint8(events.SynSent)}, unbound)
+	s.peerSegment(events.KindTransmit, events.RST|events.ACK, 0)
+	s.segment(events.KindReceive, events.RST|events.ACK, 0, 0, 0)
+	dropped := gen.BPFEvent{Kind: uint8(events.KindDrop), Sock: 7, Notes: uint8(events.NoteOutbound | events.NoteUntold)}
+	dropped.Of.Segment.TcpHeader[12], dropped.Of.Segment.TcpHeader[13] = 5<<4, byte(events.SYN)
+	s.send(dropped)
+	s.state(7, events.SynSent, events.Close, 0)
+	s.wait(sec)
+	tl := s.only()
+	equal(t, "way", way(tl), "CLOSE SYN_SENT CLOSE")
+	equal(t, "peer", tl.PeerID, 0)
+	equal(t, "translated", tl.Translated.Known, false)
+}
+
+// TestPeerOfAnotherAttempt: where the first server's end of a connection has come to nothing, a SYN that is sent again makes another one,
+// and that is the client's.
+func TestPeerOfAnotherAttempt(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.peerSegment(events.KindTransmit, events.SYN, x)
+	s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+	s.segment(events.KindTransmit, events.RST|events.ACK, 0, x+1, 0)
+	s.wait(sec)
+	s.peerSegment(events.KindTransmit, events.SYN, x)
+	s.established(7)
+	s.take(s.a.Finish(s.now))
+	equal(t, "timelines", len(s.ended), 3)
+	refused, client, server := s.ended[0], s.ended[1], s.ended[2]
+	equal(t, "the first end's peer", refused.PeerID, client.ID)
+	equal(t, "the client's peer", client.PeerID, server.ID)
+	equal(t, "the second end's peer", server.PeerID, client.ID)
+}
