@@ -111,6 +111,7 @@ struct sock_common {
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 	unsigned long skc_flags;
+	unsigned int skc_hash; /* of addresses and ports, with a secret of the boot */
 	struct sock *skc_listener; /* of a request sock */
 	__u32 skc_tw_rcv_nxt;	   /* of a TIME_WAIT sock, as is the next */
 	__u32 skc_tw_snd_nxt;

@@ -137,6 +137,21 @@ struct {
 	__type(value, struct flow);
 } flows SEC(".maps");
 
+/* A power of two. */
+#define LAST_USERS 4096
+
+/*
+ * Who used which socket last, in one word each (owner.h): most writes and reads are by the process
+ * that is known already, and this says so without the flow. Written when the flow says so; its word is
+ * cleared when the socket closes. A socket that takes another's place costs that one a look at its flow.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LAST_USERS);
+	__type(key, __u32);
+	__type(value, __u64);
+} last_users SEC(".maps");
+
 /*
  * Owners by struct sock *: of listening sockets, inserted at listen() and by the snapshot,
  * deleted when they close; and, where a filter must know it when the SYN shows the port, of

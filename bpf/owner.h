@@ -75,6 +75,61 @@ static __always_inline bool is_known_user(const struct flow *f)
 }
 
 /*
+ * A socket's number in last_users. The verifier forbids to compute with a pointer, and allows to take half of
+ * it. Another socket with the same half has other ports.
+ */
+static __always_inline __u32 socket_number(struct sock *sk)
+{
+	__u32 half;
+
+	/* In C, the compiler may shift the whole. */
+	asm("%0 = %1" : "=w"(half) : "w"((__u32)(__u64)sk));
+	return half ^ READ(sk, __sk_common.skc_hash);
+}
+
+static __always_inline __u64 *last_user(__u32 number)
+{
+	__u32 place = number >> 6 & (LAST_USERS - 1); /* a struct sock begins at a cache line */
+
+	return bpf_map_lookup_elem(&last_users, &place);
+}
+
+/* What last_users says where the current process is the last to have used the socket. */
+static __always_inline __u64 used_by_me(__u32 number)
+{
+	return (__u64)number << 32 | bpf_get_current_pid_tgid() >> 32;
+}
+
+/* Whether the flow need not be looked up to know that the current process uses the socket. */
+static __always_inline bool is_last_user(struct sock *sk)
+{
+	__u32 number = socket_number(sk);
+	__u64 *user = last_user(number);
+
+	return user && *user == used_by_me(number);
+}
+
+/* The flow knows that the current process uses the socket. */
+static __always_inline void remember_user(struct sock *sk)
+{
+	__u32 number = socket_number(sk);
+	__u64 *user = last_user(number);
+
+	if (user)
+		*user = used_by_me(number);
+}
+
+/* Another connection may have the socket's memory next, or another process be thought its owner. */
+static __always_inline void forget_user(struct sock *sk)
+{
+	__u32 number = socket_number(sk);
+	__u64 *user = last_user(number);
+
+	if (user && *user >> 32 == number)
+		*user = 0;
+}
+
+/*
  * The current process reads from or writes to the socket: it is the owner, whoever connected,
  * accepted, listens, or used it before. Told when that is news.
  */
@@ -84,10 +139,13 @@ static __always_inline void used_by_current(struct sock *sk, struct flow *f, con
 	struct owner o = {};
 	__u32 former = f->user;
 
-	if (is_known_user(f))
+	if (is_known_user(f)) {
+		remember_user(sk);
 		return;
+	}
 	if (!current_process(&o, OWNER_IO))
 		return;
+	remember_user(sk);
 	f->former_user = former;
 	f->user = o.pid;
 	if (former)
@@ -116,7 +174,7 @@ static __always_inline int read_by_current(struct sock *sk)
 	__u8 family;
 
 	/* It reads what a connection left behind. */
-	if (READ(sk, __sk_common.skc_state) == TCP_CLOSE)
+	if (READ(sk, __sk_common.skc_state) == TCP_CLOSE || is_last_user(sk))
 		return 0;
 	common_tuple(&sk->__sk_common, &t, &family);
 	t.local_port = READ(sk, __sk_common.skc_num); /* 0 in CLOSE alone */

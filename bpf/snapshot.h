@@ -149,6 +149,7 @@ static __always_inline int snapshot(struct task_struct *task, struct file *file,
 		notes = NOTE_SHARED;
 		f->bits &= ~FLOW_OWNED;
 		f->user = 0;
+		forget_user(sk);
 	} else if (!(f->bits & FLOW_OWNED)) {
 		f->bits |= FLOW_OWNED;
 		f->user = o.pid;

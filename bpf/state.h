@@ -184,6 +184,8 @@ static __always_inline int state(struct sock *sk, __u8 old_state, __u8 new_state
 	}
 	if (filter(&t, family) != WANTED)
 		return 0;
+	if (new_state == TCP_CLOSE)
+		forget_user(sk);
 
 	/* connect() failed at once: the flow is of the connection that has the tuple, if there is one. */
 	bool came_to_nothing = old_state == TCP_SYN_SENT && new_state == TCP_CLOSE && !has_sent(sk);

@@ -12,13 +12,13 @@
 /*
  * A socket that is ESTABLISHED and has moved bytes both ways has its handshake
  * behind it, and a FIN leaves it in another state: a long segment is data, and
- * a bare ACK acknowledges data.
+ * a short one that is no RST is data or acknowledges some. Who sends data is looked at,
+ * but not for each segment of a stream.
  */
 struct sender {
 	struct sock *sk;  /* full TCP socket or NULL */
 	__u64 listener;	  /* of the request sock that sends a SYN-ACK */
 	bool established;
-	bool looked_at; /* whose call it is that sends this is to be seen, even if it is plain data */
 };
 
 static __always_inline bool sender_of(struct sk_buff *skb, struct sender *by)
@@ -60,28 +60,34 @@ static __always_inline void tell_connect(struct sock *sk, const struct tuple *t,
 /* A socket that is handed on in the midst of a long answer is noticed after so many bytes. */
 #define LOOK_BYTES (1 << 20)
 
-/* Whether the skb is a header with the ACK bit alone. */
-static __always_inline bool is_bare_ack(const struct sk_buff *skb, __u32 len)
+/* The same for a segment of SURELY_DATA bytes at most: it may have none, or be a RST (tcp_send_active_reset()). */
+static __always_inline bool surely_short_data(struct sock *sk, const struct sk_buff *skb, __u32 len)
 {
 	unsigned char *header = READ(skb, head) + READ(skb, transport_header);
 	__u8 copy[TCP_MIN] __attribute__((aligned(4)));
 	const __u8 *tcp = HEADER_AT(header, struct tcphdr, copy, TCP_MIN);
 
-	return tcp && tcp[13] == TCP_ACK && len == (header - READ(skb, data)) + (tcp[12] >> 4) * 4;
+	if (!TCP_READ(sk, bytes_received) || !tcp || (tcp[13] & ~TCP_PSH) != TCP_ACK)
+		return false;
+	__u64 payload_len = len - (header - READ(skb, data)) - (tcp[12] >> 4) * 4;
+	if (!payload_len)
+		return true;
+	if (TCP_READ(sk, bytes_sent) <= payload_len || TCP_READ(sk, segs_in) <= 1)
+		return false;
+	return !by_process(sk) || is_last_user(sk);
 }
 
 /* Whether the skb is surely nothing to tell, before its headers are read: see the head of this file. */
-static __always_inline bool surely_data(struct sender *by, const struct sk_buff *skb)
+static __always_inline bool surely_data(const struct sender *by, const struct sk_buff *skb)
 {
 	__u32 len = READ(skb, len);
 
 	if (all_segments || !by->established)
 		return false;
 	if (len <= SURELY_DATA)
-		return TCP_READ(by->sk, bytes_received) && is_bare_ack(skb, len);
+		return surely_short_data(by->sk, skb, len);
 	__u64 sent = TCP_READ(by->sk, bytes_sent);
-	by->looked_at = (sent & (LOOK_BYTES - 1)) < len;
-	if (sent <= len || by->looked_at)
+	if (sent <= len || (sent & (LOOK_BYTES - 1)) < len)
 		return false;
 	/* Fast Open: the SYN may have carried the rest, and this be the third ACK. Then only the SYN-ACK has come, and
 	 * no more was sent than the initial window. */
@@ -132,7 +138,7 @@ static __always_inline int transmit(struct sk_buff *skb, const struct sender *by
 		f->bits &= ~FLOW_WANTED;
 		confirm(f, &s->tuple, wanted_sender(by));
 	}
-	if (uses && !is_known_user(f) && is_fresh(skb))
+	if (uses && is_fresh(skb))
 		used_by_current(by->sk, f, &s->tuple, s->family);
 	if (!(f->bits & FLOW_WANTED) || is_data(f, s))
 		return 0;

@@ -208,6 +208,7 @@ const (
 	BPFMapComms                = "comms"
 	BPFMapConnects             = "connects"
 	BPFMapFlows                = "flows"
+	BPFMapLastUsers            = "last_users"
 	BPFMapLost                 = "lost"
 	BPFMapOwners               = "owners"
 	BPFMapPids                 = "pids"
@@ -354,6 +355,7 @@ type BPFMapSpecs struct {
 	Comms     *ebpf.MapSpec `ebpf:"comms"`
 	Connects  *ebpf.MapSpec `ebpf:"connects"`
 	Flows     *ebpf.MapSpec `ebpf:"flows"`
+	LastUsers *ebpf.MapSpec `ebpf:"last_users"`
 	Lost      *ebpf.MapSpec `ebpf:"lost"`
 	Owners    *ebpf.MapSpec `ebpf:"owners"`
 	Pids      *ebpf.MapSpec `ebpf:"pids"`
@@ -430,6 +432,7 @@ type BPFMaps struct {
 	Comms     *ebpf.Map `ebpf:"comms"`
 	Connects  *ebpf.Map `ebpf:"connects"`
 	Flows     *ebpf.Map `ebpf:"flows"`
+	LastUsers *ebpf.Map `ebpf:"last_users"`
 	Lost      *ebpf.Map `ebpf:"lost"`
 	Owners    *ebpf.Map `ebpf:"owners"`
 	Pids      *ebpf.Map `ebpf:"pids"`
@@ -444,6 +447,7 @@ func (m *BPFMaps) Close() error {
 		m.Comms,
 		m.Connects,
 		m.Flows,
+		m.LastUsers,
 		m.Lost,
 		m.Owners,
 		m.Pids,

@@ -21,6 +21,7 @@ const (
 	CopyingMapComms                   = "comms"
 	CopyingMapConnects                = "connects"
 	CopyingMapFlows                   = "flows"
+	CopyingMapLastUsers               = "last_users"
 	CopyingMapLost                    = "lost"
 	CopyingMapOwners                  = "owners"
 	CopyingMapPids                    = "pids"
@@ -161,6 +162,7 @@ type CopyingMapSpecs struct {
 	Comms     *ebpf.MapSpec `ebpf:"comms"`
 	Connects  *ebpf.MapSpec `ebpf:"connects"`
 	Flows     *ebpf.MapSpec `ebpf:"flows"`
+	LastUsers *ebpf.MapSpec `ebpf:"last_users"`
 	Lost      *ebpf.MapSpec `ebpf:"lost"`
 	Owners    *ebpf.MapSpec `ebpf:"owners"`
 	Pids      *ebpf.MapSpec `ebpf:"pids"`
@@ -237,6 +239,7 @@ type CopyingMaps struct {
 	Comms     *ebpf.Map `ebpf:"comms"`
 	Connects  *ebpf.Map `ebpf:"connects"`
 	Flows     *ebpf.Map `ebpf:"flows"`
+	LastUsers *ebpf.Map `ebpf:"last_users"`
 	Lost      *ebpf.Map `ebpf:"lost"`
 	Owners    *ebpf.Map `ebpf:"owners"`
 	Pids      *ebpf.Map `ebpf:"pids"`
@@ -251,6 +254,7 @@ func (m *CopyingMaps) Close() error {
 		m.Comms,
 		m.Connects,
 		m.Flows,
+		m.LastUsers,
 		m.Lost,
 		m.Owners,
 		m.Pids,
