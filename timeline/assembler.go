@@ -80,6 +80,7 @@ type Assembler struct {
 	// due timelines, each queue in order of time: all in one have the same delay.
 	settling, lingering, waiting, orphans, strays queue[*Timeline]
 	expiring, vanished                            queue[*timeWait]
+	late                                          queue[*late]
 	// inDoubt: up to then an event was lost that was anybody's, and not all that came before it
 	// need have been seen here yet.
 	inDoubt uint64
@@ -189,6 +190,7 @@ func (a *Assembler) Advance(now uint64) []Update {
 func (a *Assembler) Finish(now uint64) []Update {
 	a.begin()
 	a.advance(now)
+	a.settleLates(now + settle)
 	for w, ok := a.vanished.due(now + settle); ok; w, ok = a.vanished.due(now + settle) {
 		a.waitVanished(w)
 	}
@@ -223,6 +225,7 @@ func (a *Assembler) begin() {
 func (a *Assembler) advance(now uint64) {
 	a.now = max(a.now, now)
 	now = a.now
+	a.settleLates(now)
 	for t, ok := a.settling.due(now); ok; t, ok = a.settling.due(now) {
 		a.write(t)
 	}

@@ -106,6 +106,7 @@ func TestEvictedFromTimeWait(t *testing.T) {
 	equal(t, "complete", s.ended[0].Complete, true)
 	s.port -= 3
 	s.segment(events.KindReceive, events.FIN|events.ACK, 0, y+2, 1050)
+	s.wait(sec)
 	equal(t, "addenda", len(s.addenda), 1)
 }
 
@@ -197,6 +198,7 @@ func TestResetEndsTimeWait(t *testing.T) {
 	s.wait(sec)
 	id := s.only().ID
 	s.segment(events.KindReceive, events.RST, 1, 0, 0)
+	s.wait(sec)
 	if len(s.addenda) != 1 || s.addenda[0].ID != id || way(&s.addenda[0]) != "TIME_WAIT CLOSE" {
 		t.Errorf("addenda: %+v", s.addenda)
 	}

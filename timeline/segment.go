@@ -381,6 +381,9 @@ func (a *Assembler) drop(e *events.Event) {
 			return
 		}
 	}
+	if t == nil && dir == Rx && a.dropsLate(e) {
+		return
+	}
 	if t = a.owner(e, dir); t == nil {
 		return
 	}
