@@ -75,6 +75,9 @@ func (a *Assembler) put(t *Timeline, e *events.Event, dir Dir) *Entry {
 // synReceived: this host answers a SYN. The connection is in SYN_RECV since that
 // came; the kernel has only a request sock for it, and announces nothing.
 func (a *Assembler) synReceived(t *Timeline, now uint64) {
+	if t.track.timedOut && t.End.Known {
+		a.reopen(t, t.End.Value) // it had not been given up
+	}
 	if t.State != events.Close {
 		return
 	}
@@ -208,13 +211,23 @@ func (a *Assembler) react(t *Timeline, entry *Entry, e *events.Event) {
 	case StepSYNACK:
 		t.compareOffers()
 		if entry.Dir == Tx {
+			t.track.doubtfulReset = 0
 			t.synACKSent(e)
 			t.expectAnswer(entry)
 		}
+	case StepACK:
+		if entry.Dir == Rx {
+			t.mayBeDeferred()
+		}
 	case StepRST:
-		a.resetSeen(t, entry.Dir, now)
-		if entry.Dir == Tx && t.Teardown.ResetBy == SideLocal {
-			t.resetFor(e.ResetReason())
+		first := t.Teardown.ResetBy == SideUnknown
+		if entry.Dir == Rx && t.mayRefuseReset(entry) {
+			t.track.doubtfulReset = now
+		} else {
+			a.resetSeen(t, entry.Dir, now)
+		}
+		if first && entry.Dir == Tx {
+			t.resetFor(e.ResetReason()) // what a later one answers is not why there was the first
 		}
 	case StepFIN:
 		if entry.Dir == Rx && t.track.orphanFinWait2 {
@@ -252,6 +265,21 @@ func (a *Assembler) resetSeen(t *Timeline, dir Dir, now uint64) {
 	}
 	a.setState(t, now, events.Close, nil)
 	a.close(t, now)
+}
+
+// mayRefuseReset: a half-open server side may answer the RST by a challenge ACK and go on (RFC 5961, section 3.2): it has not the very number
+// that is expected, as where data before it was not taken. Newer kernels do, others believe it; what follows shows which.
+func (t *Timeline) mayRefuseReset(rst *Entry) bool {
+	k := &t.track
+	return k.server && k.sock == 0 && t.State == events.SynRecv && k.remote.isnKnown && rst.Seq != k.remote.isn+1
+}
+
+// mayBeDeferred: the third ACK came to a half-open server side. Where that has TCP_DEFER_ACCEPT it waits for data, and sends
+// no SYN-ACK meanwhile.
+func (t *Timeline) mayBeDeferred() {
+	if k := &t.track; k.giveUp != 0 && k.local.synAt != 0 {
+		k.giveUp = max(k.giveUp, k.local.synAt+halfOpenStay)
+	}
 }
 
 // expectAnswer sets when a half-open server side is given up: a repetition comes

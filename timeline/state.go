@@ -156,7 +156,7 @@ func (a *Assembler) closed(t *Timeline, e, by *events.Event) {
 	reset := t.lastIsReset()
 
 	switch from := e.OldState(); {
-	case from == events.Closing && !reset && e.Errno() == 0,
+	case from == events.Closing && !reset && e.Errno() == 0 && !t.track.local.unanswered(),
 		from == events.FinWait2 && !reset && e.Notes().Has(events.NoteFINReceived):
 		a.enterTimeWait(t, now)
 	case from == events.FinWait2 && !reset && e.Errno() == 0 && e.Notes().Has(events.NoteOrphan):
