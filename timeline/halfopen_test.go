@@ -116,3 +116,30 @@ func TestAbortAfterShutdown(t *testing.T) {
 		equal(t, "inferred", tl.Teardown.ResetCause, timeline.ResetUnread)
 	}
 }
+
+// TestAnotherSYNWhileHalfOpen: the client has given up, and begins anew from the same port. The half-open connection keeps the
+// number that it answered, until it answers the other; a SYN that was dropped is not the one that was answered.
+func TestAnotherSYNWhileHalfOpen(t *testing.T) {
+	const other = 1000
+	s := newStory(t, timeline.Options{})
+	s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+	s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160)
+	s.segment(events.KindDrop, events.SYN, other, 0, 64240)
+	s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160)
+	s.take(s.a.Finish(s.now))
+	equal(t, "ISN", s.only().Handshake.RemoteISN, timeline.Some(x))
+	equal(t, "the other SYN, relative", s.only().Entries[3].SeqRel, timeline.Some[uint32](other-x))
+
+	s = newStory(t, timeline.Options{})
+	s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+	s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160)
+	s.segment(events.KindReceive, events.SYN, other, 0, 64240)
+	s.segment(events.KindTransmit, events.SYN|events.ACK, y, other+1, 65160)
+	s.take(s.a.Finish(s.now))
+	equal(t, "ISN", s.only().Handshake.RemoteISN, timeline.Some[uint32](other))
+	for _, e := range s.only().Entries {
+		if e.Step == timeline.StepSYNACK && e.Ack == other+1 {
+			equal(t, "acknowledges, relative", e.AckRel, timeline.Some[uint32](1))
+		}
+	}
+}

@@ -492,6 +492,9 @@ func (t *Timeline) describe(entry *Entry, e *events.Event, dir Dir) {
 	case f.Has(events.SYN | events.ACK):
 		entry.Step = StepSYNACK
 		to.owesACK = true
+		if dir == Tx && t.track.server {
+			t.answers(entry.Ack - 1)
+		}
 	case f.Has(events.SYN):
 		entry.Step = StepSYN
 	case f.Has(events.FIN):
@@ -529,7 +532,9 @@ func (t *Timeline) synSeen(entry *Entry, from, to *half) (retransmit bool) {
 	retransmit = again && from.synFlags == kind
 	from.synAgain = from.synAgain || retransmit
 	from.synFlags = kind
-	if !again && !t.track.established {
+	// A half-open connection keeps the number that was answered, until another SYN is.
+	answered := entry.Dir == Rx && t.track.server && to.synAt != 0
+	if !again && !t.track.established && !answered {
 		from.isn, from.isnKnown = entry.Seq, true
 		from.synAt = entry.Time
 		from.offered = entry.Options
@@ -547,6 +552,18 @@ func (t *Timeline) synSeen(entry *Entry, from, to *half) (retransmit bool) {
 		}
 	}
 	return retransmit
+}
+
+// answers: of several SYNs on the same ports, this host's SYN-ACK is for the one with that number.
+func (t *Timeline) answers(isn uint32) {
+	peer := &t.track.remote
+	if !peer.isnKnown || peer.isn == isn {
+		return
+	}
+	peer.isn, peer.next = isn, isn+1
+	for i := range t.Entries {
+		t.relate(&t.Entries[i])
+	}
 }
 
 // relate fills in the numbers relative to the connection's own.
