@@ -104,6 +104,10 @@ func (a *Assembler) owner(e *events.Event, dir Dir) *Timeline {
 	opens := flags.Has(events.SYN) && !flags.Has(events.ACK)
 	t := a.ofSegment(e, dir)
 
+	if t != nil && opens && dir == Tx && t.isAnothers(e) {
+		a.supersede(t)
+		t = a.find(e)
+	}
 	if t != nil && t.track.replacesID != 0 {
 		// Where its SYN-ACK was missed, the ACK of it shows that there was one.
 		acks := dir == Rx && !flags.Has(events.RST) && e.Header().Seq() == t.track.remote.isn+1
@@ -178,6 +182,13 @@ func (a *Assembler) owner(e *events.Event, dir Dir) *Timeline {
 // unanswered: of this connection there were only SYNs, which this host dropped.
 func (t *Timeline) unanswered() bool {
 	return t.track.server && t.State == events.Close && t.track.sock == 0 && !t.End.Known
+}
+
+// isAnothers: a socket that sends this SYN is not the one that the timeline is of. The kernel has used its memory again, and
+// neither the end of the one nor the beginning of the other was told.
+func (t *Timeline) isAnothers(e *events.Event) bool {
+	k := &t.track
+	return k.sock != 0 && k.sock == e.Sock() && k.established && k.bound && k.tuple != *e.Tuple() && !(k.hasAlias && k.alias == *e.Tuple())
 }
 
 // openServer begins a server's timeline with the SYN that came in.
