@@ -403,6 +403,9 @@ func TestTupleInUse(t *testing.T) {
 		s.sendFromPeer(gen.BPFEvent{Kind: uint8(events.KindState), Sock: sock, OldState: uint8(from), NewState: uint8(to)})
 	}
 	client(7, events.Close, events.SynSent)
+	answer := gen.BPFEvent{Kind: uint8(events.KindReceive)}
+	answer.Of.Segment.TcpHeader[12], answer.Of.Segment.TcpHeader[13] = 5<<4, byte(events.SYN|events.ACK)
+	s.sendFromPeer(answer)
 	client(7, events.SynSent, events.Established)
 	client(8, events.Close, events.SynSent)
 	client(8, events.SynSent, events.Close)

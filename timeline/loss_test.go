@@ -206,3 +206,19 @@ func TestSocketUsedAgain(t *testing.T) {
 		equal(t, "complete", s.ended[i].Complete, false)
 	}
 }
+
+// TestSYNACKNotTold: a client's connection that is established without one lacks it, and says so.
+func TestSYNACKNotTold(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	for _, to := range []events.State{events.SynSent, events.Established} {
+		from := events.Close
+		if to == events.Established {
+			from = events.SynSent
+		}
+		s.sendFromPeer(gen.BPFEvent{Kind: uint8(events.KindState), Sock: 7, OldState: uint8(from), NewState: uint8(to)})
+	}
+	s.take(s.a.Finish(s.now))
+	tl := s.only()
+	equal(t, "complete", tl.Complete, false)
+	equal(t, "a gap before ESTABLISHED", tl.Entries[len(tl.Entries)-2].Type, timeline.EntryGap)
+}

@@ -55,6 +55,10 @@ func (a *Assembler) stateChange(e *events.Event) {
 		a.gap(t, now, 0)
 		a.setState(t, now, from, nil)
 	}
+	if from == events.SynSent && to == events.Established && t.State == from && t.track.remote.synAt == 0 {
+		// Its SYN-ACK was not told: a device gave it in another network namespace (macvlan), or TCP_REPAIR needed none.
+		a.gap(t, now, 0)
+	}
 	if !t.track.bound && e.Tuple().LocalPort != 0 && (to != events.Close || a.byTuple[*e.Tuple()] == nil) {
 		a.bind(t, e.Tuple())
 	}
