@@ -143,3 +143,17 @@ func TestAnotherSYNWhileHalfOpen(t *testing.T) {
 		}
 	}
 }
+
+// TestSocketAfterReset: what was half open has a socket all the same, as where the ACK of a SYN cookie was refused, and the FIN after it was not.
+func TestSocketAfterReset(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+	s.noted(events.KindTransmit, events.NoteSYNCookie, events.SYN|events.ACK, y, 0, 65160)
+	s.segment(events.KindReceive, events.ACK, 0, y+1, 1050)
+	s.rst(events.RST, 2)
+	s.state(7, events.SynRecv, events.Established, 0)
+	s.activeClose(7)
+	s.take(s.a.Finish(s.now))
+	equal(t, "way", way(s.only()), "LISTEN SYN_RECV ESTABLISHED FIN_WAIT1 FIN_WAIT2 TIME_WAIT")
+	equal(t, "end known", s.only().End.Known, false)
+}

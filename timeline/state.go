@@ -42,6 +42,10 @@ func (a *Assembler) stateChange(e *events.Event) {
 	if t.track.replacesID != 0 {
 		a.reuse(t) // it has a socket: its SYN was granted
 	}
+	if from == events.SynRecv && to != events.Close && t.State == events.Close && t.End.Known {
+		// It has a socket after all: a RST answered an ACK that the SYN cookie did not fit, and then came one that it does.
+		a.reopen(t, t.End.Value)
+	}
 	if t.State == events.StateUnknown {
 		t.State = from // what was seen before this were segments
 	}
