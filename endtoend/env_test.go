@@ -37,7 +37,10 @@ const (
 	tcpSynSent     = 2
 	tcpFinWait2    = 5
 	tcpTimeWait    = 6
+	tcpCloseWait   = 8
+	tcpLastAck     = 9
 	tcpListen      = 10
+	tcpClosing     = 11
 )
 
 // Facts that some kernels cannot tell (tracer/hooks.go).

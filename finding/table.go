@@ -70,7 +70,7 @@ var Kinds = []Kind{
 		"ss -ltn: Recv-Q against Send-Q; nstat -az TcpExtListenOverflows. See why the process does not accept; raise listen()'s backlog and net.core.somaxconn."},
 	{"syn-dropped-here", failure,
 		"A SYN came in, and this host's kernel dropped it.",
-		"A firewall rule (NETFILTER_DROP), a full accept or SYN queue, or the reason named.",
+		"A firewall rule (NETFILTER_DROP), a full accept or SYN queue, a signature (TCP-MD5, TCP-AO) that only one side has been told of, or the reason named.",
 		"For NETFILTER_DROP: nft list ruleset with counters, hook input. For a full queue: ss -ltn, Recv-Q against Send-Q; nstat -az TcpExtListenOverflows."},
 	{"connection-timed-out", failure,
 		"An established connection ended because the other end acknowledged nothing for too long.",

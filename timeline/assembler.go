@@ -20,6 +20,9 @@ const (
 	// firstRetry: a SYN or SYN-ACK is repeated after 1 s, then twice as long each time.
 	// Where no repetition came for as long as two of them take, the other side has given up.
 	firstRetry = uint64(time.Second)
+	// halfOpenStay is how long the kernel keeps a half-open server side, with net.ipv4.tcp_synack_retries' default: 1 s, then twice
+	// as long five times.
+	halfOpenStay = 63*firstRetry + firstRetry
 )
 
 // Options of an Assembler.
@@ -80,6 +83,7 @@ type Assembler struct {
 	// due timelines, each queue in order of time: all in one have the same delay.
 	settling, lingering, waiting, orphans, strays queue[*Timeline]
 	expiring, vanished                            queue[*timeWait]
+	late                                          queue[*late]
 	// inDoubt: up to then an event was lost that was anybody's, and not all that came before it
 	// need have been seen here yet.
 	inDoubt uint64
@@ -189,6 +193,7 @@ func (a *Assembler) Advance(now uint64) []Update {
 func (a *Assembler) Finish(now uint64) []Update {
 	a.begin()
 	a.advance(now)
+	a.settleLates(now + settle)
 	for w, ok := a.vanished.due(now + settle); ok; w, ok = a.vanished.due(now + settle) {
 		a.waitVanished(w)
 	}
@@ -230,6 +235,7 @@ func (a *Assembler) begin() {
 func (a *Assembler) advance(now uint64) {
 	a.now = max(a.now, now)
 	now = a.now
+	a.settleLates(now)
 	for t, ok := a.settling.due(now); ok; t, ok = a.settling.due(now) {
 		a.write(t)
 	}
@@ -272,10 +278,15 @@ func (a *Assembler) advance(now uint64) {
 func (a *Assembler) expireHalfOpen(now uint64) {
 	for t := a.halfOpen.first; t != nil; {
 		next := t.track.half.next
-		if t.track.giveUp != 0 && t.track.giveUp <= now {
-			a.setState(t, t.track.giveUp, events.Close, nil)
-			t.track.timedOut = true
-			a.close(t, t.track.giveUp)
+		if end := t.track.giveUp; end != 0 && end <= now {
+			if reset := t.track.doubtfulReset; reset != 0 {
+				end = reset // it was believed
+				t.Teardown.ResetBy = SideRemote
+			} else {
+				t.track.timedOut = true
+			}
+			a.setState(t, end, events.Close, nil)
+			a.close(t, end)
 		}
 		t = next
 	}

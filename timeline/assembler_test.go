@@ -106,6 +106,7 @@ func TestEvictedFromTimeWait(t *testing.T) {
 	equal(t, "complete", s.ended[0].Complete, true)
 	s.port -= 3
 	s.segment(events.KindReceive, events.FIN|events.ACK, 0, y+2, 1050)
+	s.wait(sec)
 	equal(t, "addenda", len(s.addenda), 1)
 }
 
@@ -197,6 +198,7 @@ func TestResetEndsTimeWait(t *testing.T) {
 	s.wait(sec)
 	id := s.only().ID
 	s.segment(events.KindReceive, events.RST, 1, 0, 0)
+	s.wait(sec)
 	if len(s.addenda) != 1 || s.addenda[0].ID != id || way(&s.addenda[0]) != "TIME_WAIT CLOSE" {
 		t.Errorf("addenda: %+v", s.addenda)
 	}
@@ -409,6 +411,9 @@ func TestTupleInUse(t *testing.T) {
 		s.sendFromPeer(gen.BPFEvent{Kind: uint8(events.KindState), Sock: sock, OldState: uint8(from), NewState: uint8(to)})
 	}
 	client(7, events.Close, events.SynSent)
+	answer := gen.BPFEvent{Kind: uint8(events.KindReceive)}
+	answer.Of.Segment.TcpHeader[12], answer.Of.Segment.TcpHeader[13] = 5<<4, byte(events.SYN|events.ACK)
+	s.sendFromPeer(answer)
 	client(7, events.SynSent, events.Established)
 	client(8, events.Close, events.SynSent)
 	client(8, events.SynSent, events.Close)

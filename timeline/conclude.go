@@ -219,7 +219,7 @@ func (t *Timeline) concludeTeardown(s *summary) {
 	if over == nil {
 		over = s.closed
 	}
-	properly := s.timeWait != nil || over != nil && over.From == events.LastAck && t.track.errno == 0
+	properly := s.timeWait != nil || over != nil && over.From == events.LastAck && t.track.errno == 0 && !t.givenUp(s)
 	begin := opening
 	switch {
 	case !established && opening == nil:
@@ -250,6 +250,11 @@ func (t *Timeline) concludeTeardown(s *summary) {
 	d.DurationNS = since(begin, over)
 	d.HalfClosedNS = since(opening, closing)
 	t.concludeCloser(begin)
+}
+
+// givenUp: in LAST_ACK this end sent a RST instead of waiting for the ACK of its FIN: close() found data unread after shutdown().
+func (t *Timeline) givenUp(s *summary) bool {
+	return s.rst != nil && s.rst.Dir == Tx && t.track.local.unanswered()
 }
 
 // timeout: the kernel gave up on the other side.

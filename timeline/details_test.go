@@ -177,8 +177,9 @@ func TestFINStartsRememberedTimeWaitAnew(t *testing.T) {
 		s.wait(50 * sec)
 		s.segment(events.KindReceive, events.FIN|events.ACK, 0, y+2, 1050)
 	}
+	s.wait(sec)
 	equal(t, "addenda", len(s.addenda), 3)
-	s.wait(61 * sec)
+	s.wait(60 * sec)
 	equal(t, "remembered", s.a.Waiting(), 0)
 	equal(t, "lines", len(s.ended), 1)
 }
@@ -215,6 +216,31 @@ func TestDroppedResetEndsNothing(t *testing.T) {
 	s.wait(4 * sec)
 	s.wait(sec)
 	equal(t, "given up all the same", s.only().Handshake.Outcome, timeline.OutcomeTimedOut)
+}
+
+// TestTakenAndDroppedAfterTheLine: so it is where the line was written; the addendum has the drop alone, and TIME_WAIT goes on.
+func TestTakenAndDroppedAfterTheLine(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.established(7)
+	s.activeClose(7)
+	s.wait(sec)
+	for _, flags := range []events.Flags{events.FIN | events.ACK, events.RST} {
+		for _, kind := range []events.Kind{events.KindReceive, events.KindDrop} {
+			s.segmentOf(kind, 0, flags, 0, y+2, 0)
+		}
+	}
+	s.wait(sec)
+	// The FIN that comes again is taken.
+	s.segmentOf(events.KindReceive, 0, events.FIN|events.ACK, 0, y+2, 0)
+	s.segmentOf(events.KindTransmit, 0, events.ACK, y+2, 1, 0)
+	s.take(s.a.Finish(s.now))
+	equal(t, "lines", len(s.ended), 1)
+	var all string
+	for i := range s.addenda {
+		all += steps(&s.addenda[i]) + "; "
+	}
+	equal(t, "addenda", all, "-fin ; -rst ; fin ; fin-ack ; ")
+	equal(t, "remembered", s.a.Waiting(), 1)
 }
 
 // TestDroppedResetIsNotTheOnlyOne: of two that came, one was taken.

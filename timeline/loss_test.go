@@ -189,3 +189,36 @@ func TestEachLossShows(t *testing.T) {
 		}
 	}
 }
+
+// TestSocketUsedAgain: where the end of a connection was lost, its socket's memory may send another one's SYN, by which it is known
+// that there are two.
+func TestSocketUsedAgain(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.established(7)
+	s.port++
+	syn := gen.BPFEvent{Kind: uint8(events.KindTransmit), Sock: 7}
+	syn.Of.Segment.TcpHeader[12], syn.Of.Segment.TcpHeader[13] = 5<<4, byte(events.SYN)
+	s.send(syn)
+	s.take(s.a.Finish(s.now))
+	equal(t, "timelines", len(s.ended), 2)
+	for i, want := range []timeline.Role{timeline.RoleServer, timeline.RoleClient} {
+		equal(t, "role", s.ended[i].Role, want)
+		equal(t, "complete", s.ended[i].Complete, false)
+	}
+}
+
+// TestSYNACKNotTold: a client's connection that is established without one lacks it, and says so.
+func TestSYNACKNotTold(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	for _, to := range []events.State{events.SynSent, events.Established} {
+		from := events.Close
+		if to == events.Established {
+			from = events.SynSent
+		}
+		s.sendFromPeer(gen.BPFEvent{Kind: uint8(events.KindState), Sock: 7, OldState: uint8(from), NewState: uint8(to)})
+	}
+	s.take(s.a.Finish(s.now))
+	tl := s.only()
+	equal(t, "complete", tl.Complete, false)
+	equal(t, "a gap before ESTABLISHED", tl.Entries[len(tl.Entries)-2].Type, timeline.EntryGap)
+}

@@ -74,7 +74,7 @@ func (t *Timeline) inferReset(s *summary) ResetCause {
 	case t.track.orphaned && errno == 0 && s.rst.Flags.Has(events.ACK) && t.closing(s.rst):
 		// One that answers a segment has no ACK, and what close() itself finds comes before its FIN.
 		return ResetMemory
-	case t.track.aborted && errno == 0 && d.Unread > 0:
+	case (t.track.aborted || s.rst.Flags.Has(events.ACK) && t.closing(s.rst)) && errno == 0 && d.Unread > 0:
 		return ResetUnread
 	case t.track.aborted && errno == 0 && d.LingerZero:
 		return ResetLingerZero
@@ -117,10 +117,10 @@ func (t *Timeline) stateBefore(segment *Entry) events.State {
 	return state
 }
 
-// reopen: the RST that seemed to end what has no socket was dropped before TCP had it.
-func (a *Assembler) reopen(t *Timeline, rst uint64) {
+// reopen: what has no socket had not ended: the RST that seemed to end it was dropped before TCP had it, or there is another SYN-ACK.
+func (a *Assembler) reopen(t *Timeline, end uint64) {
 	i := slices.IndexFunc(t.Entries, func(e Entry) bool {
-		return e.Type == EntryState && e.Time == rst && e.To == events.Close && (e.From == events.SynRecv || e.From == events.TimeWait)
+		return e.Type == EntryState && e.Time == end && e.To == events.Close && (e.From == events.SynRecv || e.From == events.TimeWait)
 	})
 	if i < 0 || t.track.sock != 0 {
 		return
@@ -129,6 +129,7 @@ func (a *Assembler) reopen(t *Timeline, rst uint64) {
 	t.Entries = slices.Delete(t.Entries, i, i+1)
 	a.entries--
 	t.End = Maybe[uint64]{}
+	t.track.timedOut = false
 	if t.State == events.TimeWait {
 		t.Teardown.TimeWaitNS = Maybe[uint64]{}
 		a.stayInTimeWait(t)

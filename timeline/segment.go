@@ -75,6 +75,9 @@ func (a *Assembler) put(t *Timeline, e *events.Event, dir Dir) *Entry {
 // synReceived: this host answers a SYN. The connection is in SYN_RECV since that
 // came; the kernel has only a request sock for it, and announces nothing.
 func (a *Assembler) synReceived(t *Timeline, now uint64) {
+	if t.track.timedOut && t.End.Known {
+		a.reopen(t, t.End.Value) // it had not been given up
+	}
 	if t.State != events.Close {
 		return
 	}
@@ -101,6 +104,10 @@ func (a *Assembler) owner(e *events.Event, dir Dir) *Timeline {
 	opens := flags.Has(events.SYN) && !flags.Has(events.ACK)
 	t := a.ofSegment(e, dir)
 
+	if t != nil && opens && dir == Tx && t.isAnothers(e) {
+		a.supersede(t)
+		t = a.find(e)
+	}
 	if t != nil && t.track.replacesID != 0 {
 		// Where its SYN-ACK was missed, the ACK of it shows that there was one.
 		acks := dir == Rx && !flags.Has(events.RST) && e.Header().Seq() == t.track.remote.isn+1
@@ -178,6 +185,13 @@ func (t *Timeline) unanswered() bool {
 	return t.track.server && t.State == events.Close && t.track.sock == 0 && !t.End.Known
 }
 
+// isAnothers: a socket that sends this SYN is not the one that the timeline is of. The kernel has used its memory again, and
+// neither the end of the one nor the beginning of the other was told.
+func (t *Timeline) isAnothers(e *events.Event) bool {
+	k := &t.track
+	return k.sock != 0 && k.sock == e.Sock() && k.established && k.bound && k.tuple != *e.Tuple() && !(k.hasAlias && k.alias == *e.Tuple())
+}
+
 // openServer begins a server's timeline with the SYN that came in.
 func (a *Assembler) openServer(e *events.Event, replace bool) *Timeline {
 	t := a.open(e, e.Time())
@@ -209,13 +223,23 @@ func (a *Assembler) react(t *Timeline, entry *Entry, e *events.Event) {
 	case StepSYNACK:
 		t.compareOffers()
 		if entry.Dir == Tx {
+			t.track.doubtfulReset = 0
 			t.synACKSent(e)
 			t.expectAnswer(entry)
 		}
+	case StepACK:
+		if entry.Dir == Rx {
+			t.mayBeDeferred()
+		}
 	case StepRST:
-		a.resetSeen(t, entry.Dir, now)
-		if entry.Dir == Tx && t.Teardown.ResetBy == SideLocal {
-			t.resetFor(e.ResetReason())
+		first := t.Teardown.ResetBy == SideUnknown
+		if entry.Dir == Rx && t.mayRefuseReset(entry) {
+			t.track.doubtfulReset = now
+		} else {
+			a.resetSeen(t, entry.Dir, now)
+		}
+		if first && entry.Dir == Tx {
+			t.resetFor(e.ResetReason()) // what a later one answers is not why there was the first
 		}
 	case StepFIN:
 		if entry.Dir == Rx && t.track.orphanFinWait2 {
@@ -253,6 +277,21 @@ func (a *Assembler) resetSeen(t *Timeline, dir Dir, now uint64) {
 	}
 	a.setState(t, now, events.Close, nil)
 	a.close(t, now)
+}
+
+// mayRefuseReset: a half-open server side may answer the RST by a challenge ACK and go on (RFC 5961, section 3.2): it has not the very number
+// that is expected, as where data before it was not taken. Newer kernels do, others believe it; what follows shows which.
+func (t *Timeline) mayRefuseReset(rst *Entry) bool {
+	k := &t.track
+	return k.server && k.sock == 0 && t.State == events.SynRecv && k.remote.isnKnown && rst.Seq != k.remote.isn+1
+}
+
+// mayBeDeferred: the third ACK came to a half-open server side. Where that has TCP_DEFER_ACCEPT it waits for data, and sends
+// no SYN-ACK meanwhile.
+func (t *Timeline) mayBeDeferred() {
+	if k := &t.track; k.giveUp != 0 && k.local.synAt != 0 {
+		k.giveUp = max(k.giveUp, k.local.synAt+halfOpenStay)
+	}
 }
 
 // expectAnswer sets when a half-open server side is given up: a repetition comes
@@ -382,6 +421,9 @@ func (a *Assembler) drop(e *events.Event) {
 			return
 		}
 	}
+	if t == nil && dir == Rx && a.dropsLate(e) {
+		return
+	}
 	if t = a.owner(e, dir); t == nil {
 		return
 	}
@@ -458,6 +500,9 @@ func (t *Timeline) describe(entry *Entry, e *events.Event, dir Dir) {
 	case f.Has(events.SYN | events.ACK):
 		entry.Step = StepSYNACK
 		to.owesACK = true
+		if dir == Tx && t.track.server {
+			t.answers(entry.Ack - 1)
+		}
 	case f.Has(events.SYN):
 		entry.Step = StepSYN
 	case f.Has(events.FIN):
@@ -495,7 +540,9 @@ func (t *Timeline) synSeen(entry *Entry, from, to *half) (retransmit bool) {
 	retransmit = again && from.synFlags == kind
 	from.synAgain = from.synAgain || retransmit
 	from.synFlags = kind
-	if !again && !t.track.established {
+	// A half-open connection keeps the number that was answered, until another SYN is.
+	answered := entry.Dir == Rx && t.track.server && to.synAt != 0
+	if !again && !t.track.established && !answered {
 		from.isn, from.isnKnown = entry.Seq, true
 		from.synAt = entry.Time
 		from.offered = entry.Options
@@ -513,6 +560,18 @@ func (t *Timeline) synSeen(entry *Entry, from, to *half) (retransmit bool) {
 		}
 	}
 	return retransmit
+}
+
+// answers: of several SYNs on the same ports, this host's SYN-ACK is for the one with that number.
+func (t *Timeline) answers(isn uint32) {
+	peer := &t.track.remote
+	if !peer.isnKnown || peer.isn == isn {
+		return
+	}
+	peer.isn, peer.next = isn, isn+1
+	for i := range t.Entries {
+		t.relate(&t.Entries[i])
+	}
 }
 
 // relate fills in the numbers relative to the connection's own.

@@ -42,6 +42,10 @@ func (a *Assembler) stateChange(e *events.Event) {
 	if t.track.replacesID != 0 {
 		a.reuse(t) // it has a socket: its SYN was granted
 	}
+	if from == events.SynRecv && to != events.Close && t.State == events.Close && t.End.Known {
+		// It has a socket after all: a RST answered an ACK that the SYN cookie did not fit, and then came one that it does.
+		a.reopen(t, t.End.Value)
+	}
 	if t.State == events.StateUnknown {
 		t.State = from // what was seen before this were segments
 	}
@@ -54,6 +58,10 @@ func (a *Assembler) stateChange(e *events.Event) {
 		// A change between them was not told: the kernel did not run the program.
 		a.gap(t, now, 0)
 		a.setState(t, now, from, nil)
+	}
+	if from == events.SynSent && to == events.Established && t.State == from && t.track.remote.synAt == 0 {
+		// Its SYN-ACK was not told: a device gave it in another network namespace (macvlan), or TCP_REPAIR needed none.
+		a.gap(t, now, 0)
 	}
 	if !t.track.bound && e.Tuple().LocalPort != 0 && (to != events.Close || a.byTuple[*e.Tuple()] == nil) {
 		a.bind(t, e.Tuple())
@@ -156,7 +164,7 @@ func (a *Assembler) closed(t *Timeline, e, by *events.Event) {
 	reset := t.lastIsReset()
 
 	switch from := e.OldState(); {
-	case from == events.Closing && !reset && e.Errno() == 0,
+	case from == events.Closing && !reset && e.Errno() == 0 && !t.track.local.unanswered(),
 		from == events.FinWait2 && !reset && e.Notes().Has(events.NoteFINReceived):
 		a.enterTimeWait(t, now)
 	case from == events.FinWait2 && !reset && e.Errno() == 0 && e.Notes().Has(events.NoteOrphan):

@@ -17,7 +17,8 @@ type timeWait struct {
 	local, remote waitHalf
 	expires       uint64
 	turn          uint32
-	untold        bool // it was there before the tracer, and has no line yet
+	untold        bool  // it was there before the tracer, and has no line yet
+	late          *late // the segment that came last, if it is not told yet
 }
 
 type waitHalf struct {
@@ -90,6 +91,10 @@ func (a *Assembler) waitVanished(w *timeWait) {
 	if a.waits[w.tuple] != w {
 		return
 	}
+	a.settleLate(w)
+	if a.waits[w.tuple] != w {
+		return
+	}
 	t := a.wake(w)
 	a.endWait(w, t, w.gone)
 	a.tellWait(w, t)
@@ -158,6 +163,10 @@ func (a *Assembler) wake(w *timeWait) *Timeline {
 // order, some may be remembered for longer.
 func (a *Assembler) waitOf(tuple *events.Tuple, now uint64) *timeWait {
 	w := a.waits[*tuple]
+	if w != nil {
+		a.settleLate(w)
+		w = a.waits[*tuple] // if that did not end it
+	}
 	if w != nil && w.gone == 0 && w.expires < now {
 		delete(a.waits, *tuple)
 		return nil
@@ -165,7 +174,16 @@ func (a *Assembler) waitOf(tuple *events.Tuple, now uint64) *timeWait {
 	return w
 }
 
-// afterwards is a segment of a connection whose timeline was written in TIME_WAIT.
+// late is a segment that came for a connection in TIME_WAIT whose timeline was written, as the addendum that it may come to. It
+// is not told at once: netfilter may yet drop it.
+type late struct {
+	w *timeWait
+	t *Timeline
+}
+
+func (*late) currentTurn() uint32 { return 0 }
+
+// afterwards is a segment, or the drop of one, of a connection whose timeline was written in TIME_WAIT.
 func (a *Assembler) afterwards(w *timeWait, e *events.Event, dir Dir) {
 	t := a.wake(w)
 	entry := a.place(t, e.Time())
@@ -173,15 +191,57 @@ func (a *Assembler) afterwards(w *timeWait, e *events.Event, dir Dir) {
 	if e.Kind() == events.KindDrop {
 		t.dropped(entry, e)
 	}
+	if entry.Type == EntryDrop || dir == Tx {
+		a.tellLate(w, t)
+		return
+	}
+	w.late = &late{w, t}
+	a.late.push(w.late, a.now+settle, 0)
+}
+
+// settleLate: what came last was not dropped.
+func (a *Assembler) settleLate(w *timeWait) {
+	if l := w.late; l != nil {
+		a.tellLate(w, l.t)
+	}
+}
+
+// settleLates: no drop followed up to then.
+func (a *Assembler) settleLates(now uint64) {
+	for l, ok := a.late.due(now); ok; l, ok = a.late.due(now) {
+		if l.w.late == l {
+			a.tellLate(l.w, l.t)
+		}
+	}
+}
+
+// dropsLate: the drop is of the segment that came last.
+func (a *Assembler) dropsLate(e *events.Event) bool {
+	w := a.waits[*e.Tuple()]
+	if w == nil || w.late == nil {
+		return false
+	}
+	t := w.late.t
+	if s := &t.Entries[0]; s.isOf(e) {
+		t.dropped(s, e)
+		a.tellLate(w, t)
+		return true
+	}
+	return false
+}
+
+// tellLate tells of a segment in TIME_WAIT, and does what it means for that.
+func (a *Assembler) tellLate(w *timeWait, t *Timeline) {
+	w.late = nil
 	w.local.keep(&t.track.local)
 	w.remote.keep(&t.track.remote)
-	switch {
-	case entry.Type == EntryDrop:
-	case entry.Flags.Has(events.RST) && dir == Rx:
+	switch entry := t.Entries[0]; {
+	case entry.Type == EntryDrop || entry.Dir == Tx:
+	case entry.Flags.Has(events.RST):
 		// RFC 1337 warns of it; Linux lets a RST end TIME_WAIT unless net.ipv4.tcp_rfc1337 is set.
-		a.endWait(w, t, e.Time())
-	case entry.Flags.Has(events.FIN) && dir == Rx:
-		w.expires = e.Time() + timeWaitLen
+		a.endWait(w, t, entry.Time)
+	case entry.Flags.Has(events.FIN):
+		w.expires = entry.Time + timeWaitLen
 		w.turn++
 		a.expiring.push(w, w.expires, w.turn)
 	}
@@ -192,5 +252,7 @@ func (a *Assembler) afterwards(w *timeWait, e *events.Event, dir Dir) {
 func (a *Assembler) endWait(w *timeWait, t *Timeline, at uint64) {
 	t.Entries = append(t.Entries, Entry{Time: at, Type: EntryState, From: events.TimeWait, To: events.Close})
 	w.turn++
-	delete(a.waits, w.tuple)
+	if a.waits[w.tuple] == w {
+		delete(a.waits, w.tuple)
+	}
 }

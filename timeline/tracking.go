@@ -30,6 +30,8 @@ type tracking struct {
 	// peerElsewhere: that end is in another network namespace.
 	peerElsewhere bool
 
+	doubtfulReset uint64 // when a RST came to it while half open that it may not believe, 0 none since its last SYN-ACK
+
 	acceptedAt uint64 // when accept() took it, 0 not known
 	// holder is a process that held the socket at the end, ownerHolds that the owner did.
 	holder     Process
@@ -87,6 +89,9 @@ type half struct {
 	next      uint32 // highest sequence number sent, plus 1
 	nextKnown bool
 }
+
+// unanswered: its FIN was not acknowledged.
+func (h *half) unanswered() bool { return h.finSent && !h.finAcked }
 
 func (t *Timeline) side(d Dir) (from, to *half) {
 	if d == Tx {

@@ -58,6 +58,12 @@ func isDrop(name string) bool {
 		"TCP_LISTEN_OVERFLOW": // the third ACK, for which there is no room
 		return true
 	}
+	// Its signature (TCP-MD5, TCP-AO) is looked at before the connection is.
+	for _, prefix := range []string{"TCP_MD5", "TCP_AO", "TCP_AUTH_HDR"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
 	// Sequence, window, state: TCP looked at it and decided.
 	return !strings.HasPrefix(name, "TCP_")
 }

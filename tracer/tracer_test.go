@@ -292,7 +292,8 @@ func TestDropReasons(t *testing.T) {
 		}
 		got := ignored[number/64]>>(number%64)&1 == 1
 		switch name {
-		case "NETFILTER_DROP", "IP_RPFILTER", "QDISC_DROP", "NEIGH_FAILED", "TCP_CSUM", "SOCKET_BACKLOG", "TCP_LISTEN_OVERFLOW":
+		case "NETFILTER_DROP", "IP_RPFILTER", "QDISC_DROP", "NEIGH_FAILED", "TCP_CSUM", "SOCKET_BACKLOG", "TCP_LISTEN_OVERFLOW",
+			"TCP_MD5NOTFOUND", "TCP_MD5UNEXPECTED", "TCP_MD5FAILURE", "TCP_AOFAILURE", "TCP_AUTH_HDR":
 			if got {
 				t.Errorf("%s is ignored", name)
 			}
