@@ -235,7 +235,7 @@ func (a *Assembler) react(t *Timeline, entry *Entry, e *events.Event) {
 
 // resetSeen ends what has no socket that would say so.
 func (a *Assembler) resetSeen(t *Timeline, dir Dir, now uint64) {
-	if t.Teardown.ResetBy == SideUnknown {
+	if t.Teardown.ResetBy == SideUnknown || dir == Tx && t.resetAfterAbort() {
 		t.Teardown.ResetBy = dir.side()
 	}
 	switch {

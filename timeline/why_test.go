@@ -83,6 +83,22 @@ func TestResetReasonOfNobody(t *testing.T) {
 	equal(t, "inferred", tl.Teardown.ResetCause, timeline.ResetUnexplained)
 }
 
+// TestResetsThatCross: a process aborts, and before its own RST leaves, on another processor the other end's comes.
+func TestResetsThatCross(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.established(7)
+	s.ending(7, events.Established, events.NoteByProcess, 0, gen.BPFChange{Linger0: 1})
+	s.segment(events.KindReceive, events.RST|events.ACK, 0, 0, 0)
+	s.rst(events.RST|events.ACK, 0)
+	s.wait(sec)
+	tl := s.only()
+	equal(t, "by", tl.Teardown.ResetBy, timeline.SideLocal)
+	equal(t, "reason", tl.Teardown.ResetCause, timeline.ResetLingerZero)
+	equal(t, "initiator", tl.Teardown.Initiator, timeline.SideLocal)
+	equal(t, "closed by", tl.ClosedBy.Side, timeline.SideLocal)
+	equal(t, "the RST", tl.EndingReset().Dir, timeline.Tx)
+}
+
 func TestResetIsInferred(t *testing.T) {
 	finWait2 := func(s *story) {
 		s.finWait2(7, 0)
