@@ -68,10 +68,10 @@ func (t *Timeline) EndingReset() (found *Entry) {
 	return found
 }
 
-// resetAfterAbort: a process had closed before the other end's RST came, which did so before its own left.
-func (t *Timeline) resetAfterAbort() bool {
+// resetCameLate: the socket was closed before the first RST came. Between close() and the RST that it sends there is time for that.
+func (t *Timeline) resetCameLate() bool {
 	came := t.EndingReset()
-	return t.track.aborted && t.End.Known && came != nil && came.Time >= t.End.Value
+	return t.End.Known && came != nil && came.Time > t.End.Value
 }
 
 // inferReset says why this host sent the first RST, as far as what is known allows it.

@@ -204,6 +204,8 @@ func (a *Assembler) react(t *Timeline, entry *Entry, e *events.Event) {
 		t.expectAnswer(entry)
 		if entry.Dir == Tx {
 			a.endWaitByReuse(t, &t.track.tuple, now)
+		} else {
+			t.track.overflowed = false
 		}
 	case StepSYNACK:
 		t.compareOffers()
@@ -235,7 +237,7 @@ func (a *Assembler) react(t *Timeline, entry *Entry, e *events.Event) {
 
 // resetSeen ends what has no socket that would say so.
 func (a *Assembler) resetSeen(t *Timeline, dir Dir, now uint64) {
-	if t.Teardown.ResetBy == SideUnknown || dir == Tx && t.resetAfterAbort() {
+	if t.Teardown.ResetBy == SideUnknown || dir == Tx && t.resetCameLate() {
 		t.Teardown.ResetBy = dir.side()
 	}
 	switch {
