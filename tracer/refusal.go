@@ -57,6 +57,10 @@ func why(p program, err error, r *Report) string {
 
 // LockedDown: every tracing program may read the kernel's memory, unless lockdown forbids it. The helper is then as good as not there.
 func LockedDown(err error) bool {
+	var all *AttachError
+	if errors.As(err, &all) {
+		return LockedDown(all.telling().Err)
+	}
 	log := VerifierLog(err)
 	return strings.Contains(log, "cannot use helper bpf_probe_read") || strings.Contains(log, "unknown func bpf_probe_read")
 }

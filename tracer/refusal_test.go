@@ -21,4 +21,13 @@ func TestLockedDown(t *testing.T) {
 			t.Errorf("%s: %q", line, got)
 		}
 	}
+	other := Refusal{Why: "other", Err: loadError{&ebpf.VerifierError{Cause: unix.EINVAL, Log: []string{"invalid bpf_context access"}}}}
+	lockdown := Refusal{Why: "locked", Err: loadError{&ebpf.VerifierError{Cause: unix.EINVAL, Log: []string{"unknown func bpf_probe_read#4"}}}}
+	all := &AttachError{What: "x", Refused: []Refusal{other, lockdown}}
+	if !LockedDown(all) || !strings.Contains(all.Error(), "locked") {
+		t.Errorf("of several, the first is told: %v", all)
+	}
+	if all.Refused = all.Refused[:1]; LockedDown(all) || !strings.Contains(all.Error(), "other") {
+		t.Errorf("one that is no lockdown: %v", all)
+	}
 }
