@@ -87,8 +87,8 @@ static __always_inline bool controls(struct flow *f, const struct segment *s)
 
 static __always_inline bool is_last(const struct flow *f, struct sk_buff *skb, const struct segment *s)
 {
-	return f->last_skb == (__u64)skb && f->last_seq == s->seq && f->last_flags == s->flags &&
-	       f->last_outbound == s->outbound;
+	return f->last_skb == (__u64)skb && f->last_seq == s->seq && f->last_ack == s->ack &&
+	       f->last_flags == s->flags && f->last_outbound == s->outbound;
 }
 
 /* An skb's memory is soon used again: on one device, even the same numbers are another segment. */
@@ -105,6 +105,7 @@ static __always_inline void remember_last(struct flow *f, struct sk_buff *skb,
 	f->last_skb = (__u64)skb;
 	f->last_ns = now;
 	f->last_seq = s->seq;
+	f->last_ack = s->ack;
 	f->last_ifindex = READ(skb, dev, ifindex);
 	f->last_flags = s->flags;
 	f->last_outbound = s->outbound;

@@ -99,7 +99,8 @@ struct flow {
 	__u16 drops_out;
 	__u16 drop_reason_in;
 	__u16 drop_reason_out;
-	__u16 pad[3];
+	__u16 pad;
+	__u32 last_ack; /* beside last_seq: who sends no data acknowledges by segments that are else the same */
 	struct arrival arrival;
 };
 

@@ -59,3 +59,44 @@ func TestBytesBeforeAReset(t *testing.T) {
 	}
 	equal(t, "sent", *tl.Traffic.TxBytes, 10)
 }
+
+// TestDroppedAcknowledgments: ACKs of data are no control segments, dropped or not, though they may be in the memory that the third
+// ACK had, with its sequence number. With so many connections some are.
+func TestDroppedAcknowledgments(t *testing.T) {
+	for _, family := range []string{"v4", "v6"} {
+		t.Run(family, func(t *testing.T) {
+			t.Parallel()
+			e := whyEnv(t, family)
+			stop := e.trace()
+			e.listenWith(512)
+			const connections, answers = 16, 8
+			var clients, servers []*socket
+			for i := range uint16(connections) {
+				c := e.socketAt(e.net.Client, e.client, clientPort+i)
+				c.must("connect", e.connect(c, e.server, serverPort))
+				s := e.accept()
+				s.nodelay()
+				clients, servers = append(clients, c), append(servers, s)
+			}
+			e.net.Server.Drop("input", "tcp dport 8080 tcp flags & (syn|ack|fin|psh|rst) == ack", 0)
+			for range answers {
+				for i, c := range clients {
+					servers[i].write(10)
+					c.read(10)
+				}
+			}
+			for i, c := range clients {
+				c.linger0()
+				c.close()
+				servers[i].close()
+			}
+			for _, tl := range stop().Timelines {
+				for _, entry := range tl.Timeline {
+					if entry.Type == "drop" {
+						t.Errorf("of port %d: a dropped %v of step %q is told", tl.Remote.Port, entry.Flags, entry.Step)
+					}
+				}
+			}
+		})
+	}
+}

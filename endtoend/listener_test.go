@@ -142,6 +142,25 @@ func TestSYNQueueFull(t *testing.T) {
 	equal(t, "process", tl.Process.PID, os.Getpid())
 }
 
+// TestBacklogOfZero: one connection may wait all the same, and the SYN queue takes one where the kernel says so.
+func TestBacklogOfZero(t *testing.T) {
+	e := whyEnv(t, "v4")
+	stop := e.trace()
+	e.listenWith(0)
+	c := e.dial()
+	s := e.accept()
+	e.exchange(c, s)
+	e.clientCloses(c, s)
+	tl := timelineOf(t, stop(), "server", clientPort)
+	if tl.Handshake.Kind == "syn-cookie" {
+		t.Skip("this kernel takes no half-open connection with a backlog of 0")
+	}
+	equal(t, "findings", codes(t, tl), "")
+	if o := tl.Handshake.Overflow; o != nil {
+		t.Errorf("told that a queue was full: %+v", *o)
+	}
+}
+
 // TestSYNCookies: sent and validated.
 func TestSYNCookies(t *testing.T) {
 	for _, family := range []string{"v4", "v6"} {

@@ -101,7 +101,7 @@ type sent struct {
 // seen is one walk over the entries. Arrays are by direction.
 type seen struct {
 	syn, synack, fin [timeline.Rx + 1]sent
-	rst              *timeline.Entry // the first
+	rst              *timeline.Entry // that counts
 	beforeRST        events.State    // in which it came or went
 	lateFIN          *timeline.Entry
 	drops            int
@@ -109,7 +109,7 @@ type seen struct {
 }
 
 func (f *Finder) look() {
-	state := events.StateUnknown
+	state, reset := events.StateUnknown, f.t.EndingReset()
 	for i := range f.t.Entries {
 		e := &f.t.Entries[i]
 		if e.Type == timeline.EntryState {
@@ -134,7 +134,7 @@ func (f *Finder) look() {
 				f.s.lateFIN = e
 			}
 		case timeline.StepRST:
-			if f.s.rst == nil {
+			if e == reset {
 				f.s.rst, f.s.beforeRST = e, state
 				if state == events.Close && f.s.last != nil {
 					f.s.beforeRST = f.s.last.From // it goes with the change to CLOSE

@@ -29,7 +29,7 @@ var negotiatedFields = []Field{
 		value: func(b []byte, s *Source) []byte { return appendUint(b, s.Timeline.Handshake.Overflows) }},
 	queue("waiting", "connections that wait for accept()", func(q *events.Queues) uint32 { return q.Waiting }),
 	queue("backlog", "how many may", func(q *events.Queues) uint32 { return q.Backlog }),
-	queue("half_open", "connections that await the third ACK; at most as many as backlog", func(q *events.Queues) uint32 { return q.HalfOpen }),
+	queue("half_open", "connections that await the third ACK; at most as many as backlog, in newer kernels one more", func(q *events.Queues) uint32 { return q.HalfOpen }),
 	queue("max_half_open", "net.ipv4.tcp_max_syn_backlog; without SYN cookies, strangers get three quarters of it", func(q *events.Queues) uint32 { return q.MaxHalfOpen }),
 }
 

@@ -58,6 +58,7 @@ func (t *Timeline) summarize() (s summary) {
 		}
 		s.step(e)
 	}
+	s.rst = t.EndingReset()
 	return s
 }
 
@@ -99,8 +100,6 @@ func (s *summary) step(e *Entry) {
 		if e.Retransmit {
 			s.finRepeats++
 		}
-	case StepRST:
-		first(&s.rst, e)
 	}
 }
 

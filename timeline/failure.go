@@ -51,20 +51,36 @@ func (a *Assembler) icmp(e *events.Event) {
 	t.ICMP = Some(ICMPError{From: netip.AddrFrom16(m.From).Unmap(), Type: m.Type, Code: m.Code})
 }
 
-// overflow takes a SYN that a full queue may have cost.
+// overflow takes a SYN that a full queue may have cost. Whether it did, the answer shows.
 func (a *Assembler) overflow(e *events.Event) {
 	t := a.find(e)
 	if t == nil {
 		return
 	}
 	a.listens(t, e)
-	t.Handshake.Overflows++
-	t.Handshake.Queues = Some(e.Queues())
+	h := &t.Handshake
+	t.track.queuesBefore, t.track.overflowed = h.Queues, true
+	h.Overflows++
+	h.Queues = Some(e.Queues())
+}
+
+// granted: the SYN that found a queue full is answered as if it had not. Where as many connections are half open as the backlog
+// says, newer kernels take one more (an empty queue with a backlog of 0), and accept() may just have made room.
+func (t *Timeline) granted() {
+	if !t.track.overflowed {
+		return
+	}
+	t.track.overflowed = false
+	if h := &t.Handshake; !t.track.cookie {
+		h.Overflows--
+		h.Queues = t.track.queuesBefore
+	}
 }
 
 // synACKSent notes how full the listener's queue is at a SYN-ACK.
 func (t *Timeline) synACKSent(e *events.Event) {
 	t.track.cookie = t.track.cookie || e.Notes().Has(events.NoteSYNCookie)
+	t.granted()
 	waiting, backlog, known := e.AcceptQueue()
 	if !known {
 		return

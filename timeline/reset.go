@@ -54,6 +54,26 @@ func (t *Timeline) resetFor(reason uint32) {
 	}
 }
 
+// EndingReset is the RST that Teardown.ResetBy is about: the first of that end; nil where none came or went.
+func (t *Timeline) EndingReset() (found *Entry) {
+	for i := range t.Entries {
+		e := &t.Entries[i]
+		if e.Step != StepRST || e.Type == EntryDrop && e.Dir == Rx {
+			continue
+		}
+		if found == nil || found.Dir.side() != t.Teardown.ResetBy && e.Dir.side() == t.Teardown.ResetBy {
+			found = e
+		}
+	}
+	return found
+}
+
+// resetCameLate: the socket was closed before the first RST came. Between close() and the RST that it sends there is time for that.
+func (t *Timeline) resetCameLate() bool {
+	came := t.EndingReset()
+	return t.End.Known && came != nil && came.Time > t.End.Value
+}
+
 // inferReset says why this host sent the first RST, as far as what is known allows it.
 func (t *Timeline) inferReset(s *summary) ResetCause {
 	d := &t.Teardown

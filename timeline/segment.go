@@ -219,6 +219,8 @@ func (a *Assembler) react(t *Timeline, entry *Entry, e *events.Event) {
 		t.expectAnswer(entry)
 		if entry.Dir == Tx {
 			a.endWaitByReuse(t, &t.track.tuple, now)
+		} else {
+			t.track.overflowed = false
 		}
 	case StepSYNACK:
 		t.compareOffers()
@@ -232,13 +234,13 @@ func (a *Assembler) react(t *Timeline, entry *Entry, e *events.Event) {
 			t.mayBeDeferred()
 		}
 	case StepRST:
-		first := t.Teardown.ResetBy == SideUnknown
+		by := t.Teardown.ResetBy
 		if entry.Dir == Rx && t.mayRefuseReset(entry) {
 			t.track.doubtfulReset = now
 		} else {
 			a.resetSeen(t, entry.Dir, now)
 		}
-		if first && entry.Dir == Tx {
+		if entry.Dir == Tx && by != SideLocal && t.Teardown.ResetBy == SideLocal {
 			t.resetFor(e.ResetReason()) // what a later one answers is not why there was the first
 		}
 	case StepFIN:
@@ -260,7 +262,7 @@ func (a *Assembler) react(t *Timeline, entry *Entry, e *events.Event) {
 
 // resetSeen ends what has no socket that would say so.
 func (a *Assembler) resetSeen(t *Timeline, dir Dir, now uint64) {
-	if t.Teardown.ResetBy == SideUnknown {
+	if t.Teardown.ResetBy == SideUnknown || dir == Tx && t.resetCameLate() {
 		t.Teardown.ResetBy = dir.side()
 	}
 	switch {

@@ -18,11 +18,15 @@ type tracking struct {
 	unconfirmed     bool // by SYNs that nothing here has reacted to: perhaps not of this host
 	withheld        bool // by an RST that no known endpoint sent or received: whose it is shows soon
 	cookie          bool
+	overflowed      bool // its last SYN found a queue of the listener full, and has no answer yet
 	established     bool
 	visitedClosing  bool
 	timedOut        bool
 	aborted         bool // CLOSE by a process, without a FIN
 	orphaned        bool // no process held the socket any more at CLOSE
+
+	// queuesBefore are Handshake.Queues without that SYN.
+	queuesBefore Maybe[events.Queues]
 
 	local, remote half
 	// peer is the other end's timeline, while that has the ID PeerID: memory is used again.

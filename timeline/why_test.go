@@ -83,6 +83,22 @@ func TestResetReasonOfNobody(t *testing.T) {
 	equal(t, "inferred", tl.Teardown.ResetCause, timeline.ResetUnexplained)
 }
 
+// TestResetsThatCross: a process aborts, and before its own RST leaves, on another processor the other end's comes.
+func TestResetsThatCross(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	s.established(7)
+	s.ending(7, events.Established, events.NoteByProcess, 0, gen.BPFChange{Linger0: 1})
+	s.segment(events.KindReceive, events.RST|events.ACK, 0, 0, 0)
+	s.rst(events.RST|events.ACK, 0)
+	s.wait(sec)
+	tl := s.only()
+	equal(t, "by", tl.Teardown.ResetBy, timeline.SideLocal)
+	equal(t, "reason", tl.Teardown.ResetCause, timeline.ResetLingerZero)
+	equal(t, "initiator", tl.Teardown.Initiator, timeline.SideLocal)
+	equal(t, "closed by", tl.ClosedBy.Side, timeline.SideLocal)
+	equal(t, "the RST", tl.EndingReset().Dir, timeline.Tx)
+}
+
 func TestResetIsInferred(t *testing.T) {
 	finWait2 := func(s *story) {
 		s.finWait2(7, 0)
@@ -228,13 +244,17 @@ func TestQueues(t *testing.T) {
 		r.Of.Segment.QueueLen, r.Of.Segment.QueueMax = waiting, most
 		s.send(r)
 	}
-	s := newStory(t, timeline.Options{})
-	s.segment(events.KindReceive, events.SYN, x, 0, 64240)
-	for range 2 {
+	overflow := func(s *story, q gen.BPFQueues) {
+		s.segment(events.KindReceive, events.SYN, x, 0, 64240)
 		r := gen.BPFEvent{Kind: uint8(events.KindOverflow), Pid: 7, OwnerSource: uint8(events.SourceListen)}
-		*(*gen.BPFQueues)(unsafe.Pointer(&r.Of)) = gen.BPFQueues{AcceptLen: 6, Backlog: 5, SynLen: 1, SynMax: 128}
+		*(*gen.BPFQueues)(unsafe.Pointer(&r.Of)) = q
 		s.send(r)
 	}
+	s := newStory(t, timeline.Options{})
+	for range 2 {
+		overflow(s, gen.BPFQueues{AcceptLen: 6, Backlog: 5, SynLen: 1, SynMax: 128})
+	}
+	overflow(s, gen.BPFQueues{AcceptLen: 5, Backlog: 5, SynLen: 5, SynMax: 128}) // and is answered
 	synack(s, 5, 6)
 	synack(s, 6, 6)
 	synack(s, 0, 6)
@@ -245,6 +265,20 @@ func TestQueues(t *testing.T) {
 	equal(t, "accept queue", h.AcceptQueue, timeline.Some(timeline.Queue{Waiting: 6, Backlog: 5}))
 	equal(t, "full", h.AcceptQueue.Value.Full(), true)
 	equal(t, "pid", s.only().Process.PID, 7)
+
+	s = newStory(t, timeline.Options{})
+	overflow(s, gen.BPFQueues{SynMax: 128})
+	synack(s, 0, 1)
+	s.take(s.a.Finish(s.now))
+	equal(t, "overflows of an empty queue with a backlog of 0", s.only().Handshake.Overflows, 0)
+	equal(t, "its queues are known", s.only().Handshake.Queues.Known, false)
+
+	s = newStory(t, timeline.Options{})
+	overflow(s, gen.BPFQueues{SynMax: 128})
+	s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+	synack(s, 0, 1)
+	s.take(s.a.Finish(s.now))
+	equal(t, "overflows of a SYN that was not answered, and then was", s.only().Handshake.Overflows, 1)
 
 	s = newStory(t, timeline.Options{})
 	s.segment(events.KindReceive, events.SYN, x, 0, 64240)

@@ -245,12 +245,23 @@ type AttachError struct {
 	Refused []Refusal // none: there is no program that could be tried
 }
 
-// Error is one line: the first refusal says most, the others often the same.
+// telling is the refusal that says most: the first, unless another has a cause that is behind all of them.
+func (e *AttachError) telling() (r Refusal) {
+	if i := slices.IndexFunc(e.Refused, func(r Refusal) bool { return LockedDown(r.Err) }); i >= 0 {
+		return e.Refused[i]
+	}
+	if len(e.Refused) > 0 {
+		r = e.Refused[0]
+	}
+	return r
+}
+
+// Error is one line: one refusal says most, the others often the same.
 func (e *AttachError) Error() string {
 	if len(e.Refused) == 0 {
 		return fmt.Sprintf("cannot attach to %s: tcptrace has no program for it", e.What)
 	}
-	first, _, _ := strings.Cut(e.Refused[0].String(), "\n")
+	first, _, _ := strings.Cut(e.telling().String(), "\n")
 	more := ""
 	if n := len(e.Refused) - 1; n > 0 {
 		more = fmt.Sprintf(" (and %d more; see tcptrace --check)", n)

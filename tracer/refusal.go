@@ -25,6 +25,8 @@ func why(p program, err error, r *Report) string {
 	switch {
 	case !r.BTF && mode != Kprobe && p.kind != RawTracepoint:
 		return "the kernel has no BTF of its own, which a file cannot replace here: only kprobes and raw tracepoints do without"
+	case LockedDown(err):
+		return "the kernel is locked down (confidentiality, see /sys/kernel/security/lockdown): no program may read its memory"
 	case VerifierLog(err) != "":
 		return "the kernel's verifier refuses the program" + signature(err)
 	case is(err, unix.EPERM, unix.EACCES) && len(r.Missing) > 0:
@@ -51,6 +53,16 @@ func why(p program, err error, r *Report) string {
 		return "too many programs are attached there already"
 	}
 	return "the kernel refuses it"
+}
+
+// LockedDown: every tracing program may read the kernel's memory, unless lockdown forbids it. The helper is then as good as not there.
+func LockedDown(err error) bool {
+	var all *AttachError
+	if errors.As(err, &all) {
+		return LockedDown(all.telling().Err)
+	}
+	log := VerifierLog(err)
+	return strings.Contains(log, "cannot use helper bpf_probe_read") || strings.Contains(log, "unknown func bpf_probe_read")
 }
 
 // signature says what a verifier's log shows of a function that is not the one the program knows.

@@ -168,7 +168,7 @@ func explainWith(err error, missing []string) string {
 	case errors.Is(err, tracer.ErrPermission) && len(missing) > 0:
 		return fmt.Sprintf("%s: %s missing: use sudo, or give the program the rights once: sudo setcap cap_bpf,cap_perfmon+ep %s",
 			tracer.ErrPermission, enumerate(missing)+map[bool]string{true: " is", false: " are"}[len(missing) == 1], executable())
-	case tracer.VerifierLog(err) != "":
+	case tracer.VerifierLog(err) != "" && !tracer.LockedDown(err):
 		return firstLine(err) + ": please report it with what " + debugVariable + "=1 prints"
 	case errors.As(err, &attach):
 		return firstLine(attach)
