@@ -133,10 +133,11 @@ func TestAnotherSYNWhileHalfOpen(t *testing.T) {
 	s = newStory(t, timeline.Options{})
 	s.segment(events.KindReceive, events.SYN, x, 0, 64240)
 	s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160)
-	s.segment(events.KindReceive, events.SYN, other, 0, 64240)
+	s.segment(events.KindReceive, events.SYN, other, 0, 64240, mss1460scale7...)
 	s.segment(events.KindTransmit, events.SYN|events.ACK, y, other+1, 65160)
 	s.take(s.a.Finish(s.now))
 	equal(t, "ISN", s.only().Handshake.RemoteISN, timeline.Some[uint32](other))
+	equal(t, "offered, bytes", s.only().Handshake.RemoteOptions.Value.MSS, 1460)
 	for _, e := range s.only().Entries {
 		if e.Step == timeline.StepSYNACK && e.Ack == other+1 {
 			equal(t, "acknowledges, relative", e.AckRel, timeline.Some[uint32](1))

@@ -203,6 +203,31 @@ func TestEarlierRequestAnswered(t *testing.T) {
 	equal(t, "relative", tl.Entries[0].SeqRel, timeline.Some(uint32(1)))
 }
 
+// TestEarlierRequestRepeats: SYN and SYN-ACK that are repeated before the eyes of the tracer show what both offered, whichever comes first.
+func TestEarlierRequestRepeats(t *testing.T) {
+	for _, first := range []bool{true, false} {
+		s := newStory(t, timeline.Options{})
+		s.held(0, 7, events.NewSynRecv, none, gen.BPFEarlier{SndNxt: y + 1, RcvNxt: x + 1})
+		for _, syn := range []bool{first, !first} {
+			if syn {
+				s.segment(events.KindReceive, events.SYN, x, 0, 64240, mss1460scale7...)
+			} else {
+				s.segment(events.KindTransmit, events.SYN|events.ACK, y, x+1, 65160, mss1460scale7...)
+			}
+		}
+		s.segment(events.KindReceive, events.ACK, x+1, y+1, 1050)
+		s.state(9, events.SynRecv, events.Established, 0)
+		s.take(s.a.Finish(s.now))
+		tl := s.only()
+		for _, e := range tl.Entries {
+			if e.Step == timeline.StepACK {
+				equal(t, "window", e.WindowScaled, timeline.Some[uint32](1050<<7))
+			}
+		}
+		equal(t, "the other end's options", tl.Handshake.RemoteOptions.Known, true)
+	}
+}
+
 // TestEarlierTimeWait: it has a line only if something happens to it, and its owner is who takes its place.
 func TestEarlierTimeWait(t *testing.T) {
 	s := newStory(t, timeline.Options{Linger: sec})

@@ -543,8 +543,8 @@ func (t *Timeline) synSeen(entry *Entry, from, to *half) (retransmit bool) {
 	from.synAgain = from.synAgain || retransmit
 	from.synFlags = kind
 	// A half-open connection keeps the number that was answered, until another SYN is.
-	answered := entry.Dir == Rx && t.track.server && to.synAt != 0
-	if !again && !t.track.established && !answered {
+	another := entry.Dir == Rx && t.track.server && to.synAt != 0 && from.isnKnown && from.isn != entry.Seq
+	if !again && !t.track.established && !another {
 		from.isn, from.isnKnown = entry.Seq, true
 		from.synAt = entry.Time
 		from.offered = entry.Options
@@ -572,7 +572,11 @@ func (t *Timeline) answers(isn uint32) {
 	}
 	peer.isn, peer.next = isn, isn+1
 	for i := range t.Entries {
-		t.relate(&t.Entries[i])
+		e := &t.Entries[i]
+		if e.Step == StepSYN && e.Dir == Rx && e.Seq == isn {
+			peer.offered = e.Options
+		}
+		t.relate(e)
 	}
 }
 
