@@ -60,7 +60,7 @@ static __always_inline void tell_connect(struct sock *sk, const struct tuple *t,
 /* A socket that is handed on in the midst of a long answer is noticed after so many bytes. */
 #define LOOK_BYTES (1 << 20)
 
-/* The same for a segment of SURELY_DATA bytes at most: it may have none, or be a RST (tcp_send_active_reset()). */
+/* surely_data() for a segment of SURELY_DATA bytes at most: it may have no data, or be a RST (tcp_send_active_reset()). */
 static __always_inline bool surely_short_data(struct sock *sk, const struct sk_buff *skb, __u32 len)
 {
 	unsigned char *header = READ(skb, head) + READ(skb, transport_header);
@@ -72,6 +72,7 @@ static __always_inline bool surely_short_data(struct sock *sk, const struct sk_b
 	__u64 payload_len = len - (header - READ(skb, data)) - (tcp[12] >> 4) * 4;
 	if (!payload_len)
 		return true;
+	/* The first data may be in the third ACK, and the second too after Fast Open, see there. */
 	if (TCP_READ(sk, bytes_sent) <= payload_len || TCP_READ(sk, segs_in) <= 1)
 		return false;
 	return !by_process(sk) || is_last_user(sk);

@@ -41,7 +41,7 @@ func (t *Timeline) concludeCapture() {
 		hidden[Rx] = true
 		t.Completeness |= CompleteData
 	}
-	ended := t.endingReset()
+	ended := t.finalReset()
 	for i := range t.Entries {
 		e := &t.Entries[i]
 		if !e.captured() {
@@ -99,8 +99,8 @@ func (t *Timeline) refusedData() bool {
 	return t.Teardown.ResetCause == ResetAfterClose && !t.track.remote.finSent
 }
 
-// endingReset is the place of the first RST after which nothing else came or went; -1 where there is none. All data were before it.
-func (t *Timeline) endingReset() int {
+// finalReset is the place of the first RST after which nothing else came or went; -1 where there is none. All data were before it.
+func (t *Timeline) finalReset() int {
 	at := -1
 	for i := range t.Entries {
 		switch e := &t.Entries[i]; {
