@@ -23,6 +23,8 @@
  * and end together, or a connection would be told by some of them and seem whole.
  */
 bool tracing = false;
+/* Set when the reader is woken, cleared when it has read. */
+bool reader_woken = false;
 
 /* Every segment is an event, not only those that control the connection. */
 const volatile bool all_segments = false;

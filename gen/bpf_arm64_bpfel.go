@@ -268,6 +268,7 @@ const (
 	BPFVarOnlyFamily           = "only_family"
 	BPFVarPidNamespace         = "pid_namespace"
 	BPFVarPorts                = "ports"
+	BPFVarReaderWoken          = "reader_woken"
 	BPFVarRemotePorts          = "remote_ports"
 	BPFVarRingMask             = "ring_mask"
 	BPFVarSocketOperations     = "socket_operations"
@@ -397,6 +398,7 @@ type BPFVariableSpecs struct {
 	OnlyFamily          *ebpf.VariableSpec `ebpf:"only_family"`
 	PidNamespace        *ebpf.VariableSpec `ebpf:"pid_namespace"`
 	Ports               *ebpf.VariableSpec `ebpf:"ports"`
+	ReaderWoken         *ebpf.VariableSpec `ebpf:"reader_woken"`
 	RemotePorts         *ebpf.VariableSpec `ebpf:"remote_ports"`
 	RingMask            *ebpf.VariableSpec `ebpf:"ring_mask"`
 	SocketOperations    *ebpf.VariableSpec `ebpf:"socket_operations"`
@@ -490,6 +492,7 @@ type BPFVariables struct {
 	OnlyFamily          *ebpf.Variable `ebpf:"only_family"`
 	PidNamespace        *ebpf.Variable `ebpf:"pid_namespace"`
 	Ports               *ebpf.Variable `ebpf:"ports"`
+	ReaderWoken         *ebpf.Variable `ebpf:"reader_woken"`
 	RemotePorts         *ebpf.Variable `ebpf:"remote_ports"`
 	RingMask            *ebpf.Variable `ebpf:"ring_mask"`
 	SocketOperations    *ebpf.Variable `ebpf:"socket_operations"`

@@ -78,6 +78,7 @@ const (
 	CopyingVarOnlyFamily              = "only_family"
 	CopyingVarPidNamespace            = "pid_namespace"
 	CopyingVarPorts                   = "ports"
+	CopyingVarReaderWoken             = "reader_woken"
 	CopyingVarRemotePorts             = "remote_ports"
 	CopyingVarRingMask                = "ring_mask"
 	CopyingVarSocketOperations        = "socket_operations"
@@ -204,6 +205,7 @@ type CopyingVariableSpecs struct {
 	OnlyFamily          *ebpf.VariableSpec `ebpf:"only_family"`
 	PidNamespace        *ebpf.VariableSpec `ebpf:"pid_namespace"`
 	Ports               *ebpf.VariableSpec `ebpf:"ports"`
+	ReaderWoken         *ebpf.VariableSpec `ebpf:"reader_woken"`
 	RemotePorts         *ebpf.VariableSpec `ebpf:"remote_ports"`
 	RingMask            *ebpf.VariableSpec `ebpf:"ring_mask"`
 	SocketOperations    *ebpf.VariableSpec `ebpf:"socket_operations"`
@@ -297,6 +299,7 @@ type CopyingVariables struct {
 	OnlyFamily          *ebpf.Variable `ebpf:"only_family"`
 	PidNamespace        *ebpf.Variable `ebpf:"pid_namespace"`
 	Ports               *ebpf.Variable `ebpf:"ports"`
+	ReaderWoken         *ebpf.Variable `ebpf:"reader_woken"`
 	RemotePorts         *ebpf.Variable `ebpf:"remote_ports"`
 	RingMask            *ebpf.Variable `ebpf:"ring_mask"`
 	SocketOperations    *ebpf.Variable `ebpf:"socket_operations"`

@@ -9,20 +9,23 @@ import (
 )
 
 // A tracer that takes processor time from what it traces changes what it shows. So the
-// thread that reads is the last to get a processor while the rings have room, and an ordinary one
+// thread that reads is the last to get a processor while the rings have room, and goes before others
 // from when one is a wakeupShare full until they are empty: with a fixed low priority a host
-// that is never idle would lose events.
+// that is never idle would lose events, and with an ordinary one a host with many threads to run.
 const (
 	yieldingNice = 19
 	ordinaryNice = 0
+	// raisedNice leaves a tenth of one processor to an ordinary thread, should a flood of events never end.
+	raisedNice = -10
 	// wakeupShare of a ring's size is filled when the programs wake the reader, and its guard.
 	wakeupShare = 4
 )
 
-// guard raises the reader's priority when a ring fills. It is a thread of its own, at ordinary
-// priority: one that waits for a processor cannot raise itself.
+// guard raises the reader's priority when a ring fills. It is a thread of its own, which does not
+// yield: one that waits for a processor cannot raise itself.
 type guard struct {
 	reader int // thread id
+	urgent int // the reader's priority while raised
 	raised atomic.Bool
 	poller *poller
 	done   chan struct{}
@@ -40,8 +43,9 @@ func startGuard(rings []*ebpf.Map) (*guard, error) {
 	able := make(chan bool)
 	go func() {
 		defer close(g.done)
-		runtime.LockOSThread() // never unlocked: the thread, its priority lowered for the trial, ends with it
-		may := mayRaise()
+		runtime.LockOSThread() // never unlocked: the thread, with the priority that was tried, ends with it
+		var may bool
+		g.urgent, may = mayRaise()
 		able <- may
 		if may {
 			g.watch()
@@ -53,15 +57,21 @@ func startGuard(rings []*ebpf.Map) (*guard, error) {
 	return g, nil
 }
 
-// mayRaise tries, on the calling thread, whether a lowered priority can be raised again
-// (CAP_SYS_NICE, or an RLIMIT_NICE of 20).
-func mayRaise() bool {
+// mayRaise tries, on the calling thread, whether a lowered priority can be raised again (CAP_SYS_NICE, or
+// an RLIMIT_NICE of 20), and how far: raisedNice takes that capability or a limit of 30.
+func mayRaise() (nice int, may bool) {
 	self := unix.Gettid()
 	now, err := unix.Getpriority(unix.PRIO_PROCESS, self)
 	// The system call answers 20 - nice. A user who started the tracer with a priority chose it.
-	return err == nil && 20-now == ordinaryNice &&
-		unix.Setpriority(unix.PRIO_PROCESS, self, ordinaryNice+1) == nil &&
-		unix.Setpriority(unix.PRIO_PROCESS, self, ordinaryNice) == nil
+	if err != nil || 20-now != ordinaryNice ||
+		unix.Setpriority(unix.PRIO_PROCESS, self, ordinaryNice+1) != nil ||
+		unix.Setpriority(unix.PRIO_PROCESS, self, ordinaryNice) != nil {
+		return 0, false
+	}
+	if unix.Setpriority(unix.PRIO_PROCESS, self, raisedNice) != nil {
+		return ordinaryNice, true
+	}
+	return raisedNice, true
 }
 
 func (g *guard) set(nice int) { _ = unix.Setpriority(unix.PRIO_PROCESS, g.reader, nice) }
@@ -73,7 +83,7 @@ func (g *guard) watch() {
 		if stopped || err != nil {
 			return
 		}
-		g.set(ordinaryNice)
+		g.set(g.urgent)
 		g.raised.Store(true)
 	}
 }

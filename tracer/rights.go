@@ -151,17 +151,17 @@ func (t *Tracer) reads() error {
 	return err
 }
 
-// priority: whether this process, having been niced, could take its priority back.
+// priority: whether this process, having been niced, could raise its priority as far as a full ring takes.
 func priority() error {
-	// RLIMIT_NICE counts upwards: 20 is nice 0.
+	const most = 20 - raisedNice // RLIMIT_NICE counts upwards: 20 is nice 0
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NICE, &limit); err != nil {
 		return err
 	}
-	if limit.Max < 20 {
+	if limit.Max < most {
 		return unix.EPERM
 	}
-	if limit.Cur < 20 {
+	if limit.Cur < most {
 		limit.Cur = limit.Max
 		return unix.Setrlimit(unix.RLIMIT_NICE, &limit)
 	}

@@ -66,6 +66,18 @@ func (t *Tracer) Run(ctx context.Context, h Handler) (err error) {
 			return err
 		}
 		guard.emptied()
+		// Last: whoever wakes from here on wakes the guard as well.
+		if err := t.mayWake(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayWake has the programs wake again, which they do once.
+func (t *Tracer) mayWake() error {
+	if err := t.collection.Variables[gen.BPFVarReaderWoken].Set(false); err != nil {
+		return fmt.Errorf("clear reader_woken: %w", err)
 	}
 	return nil
 }
