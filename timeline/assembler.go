@@ -292,17 +292,6 @@ func (a *Assembler) expireHalfOpen(now uint64) {
 	}
 }
 
-// find is the endpoint of an event, by its socket where it has one: the tuple
-// of a socket on the wire may differ from its own (local DNAT), and has no port at first.
-func (a *Assembler) find(e *events.Event) *Timeline {
-	if s := e.Sock(); s != 0 {
-		if t := a.bySock[s]; t != nil {
-			return t
-		}
-	}
-	return a.byTuple[*e.Tuple()]
-}
-
 // open begins a timeline.
 func (a *Assembler) open(e *events.Event, at uint64) *Timeline {
 	for a.live.n >= a.opts.MaxLive {

@@ -19,7 +19,7 @@ func (a *Assembler) segment(e *events.Event, dir Dir) {
 	if a.isNobodys(e) {
 		return
 	}
-	t := a.owner(e, dir)
+	t := a.ofSegment(e, dir)
 	if t == nil || t.hasReset(e, dir) {
 		return
 	}
@@ -43,7 +43,7 @@ func (t *Timeline) hasSome() bool {
 // isNobodys: a RST that may be another host's, for no connection that is known here.
 func (a *Assembler) isNobodys(e *events.Event) bool {
 	return e.Notes().Has(events.NoteUnconfirmed) && e.Header().Flags().Has(events.RST) &&
-		a.ofSegment(e, Rx) == nil && a.waits[*e.Tuple()] == nil
+		a.findSegment(e, Rx) == nil && a.waits[*e.Tuple()] == nil
 }
 
 // hasReset: a RST that was told unconfirmed is told again when TCP of this host reacts to it. What it
@@ -86,127 +86,6 @@ func (a *Assembler) synReceived(t *Timeline, now uint64) {
 	}
 	t.State = events.Listen
 	a.setState(t, now, events.SynRecv, nil)
-}
-
-// ofSegment is find for a segment.
-func (a *Assembler) ofSegment(e *events.Event, dir Dir) *Timeline {
-	t := a.find(e)
-	if t == nil && dir == Rx && !e.Header().Flags().Has(events.SYN) {
-		t = a.redirectedBefore(e)
-	}
-	return t
-}
-
-// owner is the timeline that the segment belongs to, made if need be; nil where
-// the segment was dealt with.
-func (a *Assembler) owner(e *events.Event, dir Dir) *Timeline {
-	tuple, flags := e.Tuple(), e.Header().Flags()
-	opens := flags.Has(events.SYN) && !flags.Has(events.ACK)
-	t := a.ofSegment(e, dir)
-
-	if t != nil && opens && dir == Tx && t.isAnothers(e) {
-		a.supersede(t)
-		t = a.find(e)
-	}
-	if t != nil && t.track.replacesID != 0 {
-		// Where its SYN-ACK was missed, the ACK of it shows that there was one.
-		acks := dir == Rx && !flags.Has(events.RST) && e.Header().Seq() == t.track.remote.isn+1
-		if flags.Has(events.SYN) || acks {
-			if !opens {
-				a.reuse(t)
-			}
-			return t
-		}
-		return a.giveBack(t, e, dir)
-	}
-	if t != nil && opens && dir == Rx {
-		switch {
-		case t.State == events.TimeWait:
-			// Whether it may have the tuple is for the answer to say.
-			n := a.openServer(e, false)
-			n.track.replacesID, n.track.replaces = t.ID, t
-			return n
-		case t.End.Known:
-			a.supersede(t)
-			t = nil
-		case (t.track.cookie && !t.track.established || t.unanswered()) && t.track.remote.isn != e.Header().Seq():
-			// Nothing is kept of a SYN that a cookie answered, or nobody: this is another connection.
-			a.setState(t, e.Time(), events.Close, nil)
-			t.track.timedOut = true
-			t.End = Some(e.Time())
-			a.supersede(t)
-			t = nil
-		}
-	}
-	if t != nil {
-		if !t.track.bound || (t.track.tuple != *tuple && !t.track.hasAlias) {
-			a.bind(t, tuple)
-		}
-		return t
-	}
-	if w := a.waitOf(tuple, e.Time()); w != nil {
-		if opens && dir == Rx {
-			n := a.openServer(e, true)
-			n.track.replacesID = w.id
-			return n
-		}
-		if !opens {
-			a.afterwards(w, e, dir)
-			return nil
-		}
-	}
-	switch {
-	case opens && dir == Rx:
-		return a.openServer(e, true)
-	case opens:
-		// Its connect() was not seen.
-		t = a.openBefore(e)
-		t.Role = RoleClient
-		t.State = events.SynSent
-		a.halfOpen.push(t)
-	case flags.Has(events.SYN):
-		t = a.openBefore(e)
-		t.State = events.Close
-		if dir == Rx {
-			t.State = events.SynSent
-		}
-		a.halfOpen.push(t)
-	default:
-		t = a.openBefore(e)
-		t.track.withheld = flags.Has(events.RST) && e.Sock() == 0
-		a.schedule(&a.strays, t, a.now+strayDelay)
-	}
-	a.bindSock(t, e.Sock())
-	return t
-}
-
-// unanswered: of this connection there were only SYNs, which this host dropped.
-func (t *Timeline) unanswered() bool {
-	return t.track.server && t.State == events.Close && t.track.sock == 0 && !t.End.Known
-}
-
-// isAnothers: a socket that sends this SYN is not the one that the timeline is of. The kernel has used its memory again, and
-// neither the end of the one nor the beginning of the other was told.
-func (t *Timeline) isAnothers(e *events.Event) bool {
-	k := &t.track
-	return k.sock != 0 && k.sock == e.Sock() && k.established && k.bound && k.tuple != *e.Tuple() && !(k.hasAlias && k.alias == *e.Tuple())
-}
-
-// openServer begins a server's timeline with the SYN that came in.
-func (a *Assembler) openServer(e *events.Event, replace bool) *Timeline {
-	t := a.open(e, e.Time())
-	t.Role = RoleServer
-	t.State = events.Close
-	t.track.server = true
-	a.claim(t, e)
-	a.halfOpen.push(t)
-	if replace {
-		a.bind(t, e.Tuple())
-	} else {
-		t.track.tuple, t.track.bound = *e.Tuple(), true
-		a.byTuple[*e.Tuple()] = t
-	}
-	return t
 }
 
 // react does what the segment means for the connection's state where the kernel
@@ -426,7 +305,7 @@ func (a *Assembler) drop(e *events.Event) {
 	if t == nil && dir == Rx && a.dropsLate(e) {
 		return
 	}
-	if t = a.owner(e, dir); t == nil {
+	if t = a.ofSegment(e, dir); t == nil {
 		return
 	}
 	entry := a.put(t, e, dir)

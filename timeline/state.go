@@ -9,60 +9,17 @@ import (
 // stateChange takes what the kernel announces and makes of it the states that
 // the connection was in (RFC 9293, section 3.3.2), which is not always the same.
 func (a *Assembler) stateChange(e *events.Event) {
-	now, from, to := e.Time(), e.OldState(), e.NewState()
+	now, to := e.Time(), e.NewState()
 
 	if to == events.SynSent {
 		a.connecting(e)
 		return
 	}
-	if old := a.bySock[e.Sock()]; old != nil && old.track.bound && old.track.tuple != *e.Tuple() {
-		if from == events.SynSent && old.State == events.SynSent && !old.track.hasAlias {
-			a.rename(old, e.Tuple())
-		} else {
-			// The kernel has reused the memory for another connection: the old one's end was not seen.
-			a.supersede(old)
-		}
-	}
-	t := a.find(e)
-	if t != nil && t.givesUp(e) {
+	t := a.ofState(e)
+	if t == nil {
 		return
 	}
-	if t != nil && (t.track.countersFinal || t.track.sock != 0 && t.track.sock != e.Sock()) {
-		// Another socket has this tuple now.
-		a.supersede(t)
-		t = nil
-	}
-	if t == nil && from == events.SynRecv {
-		t = a.redirected(e)
-	}
-	if t == nil {
-		t = a.openBefore(e)
-		t.State = from
-	}
-	if t.track.replacesID != 0 {
-		a.reuse(t) // it has a socket: its SYN was granted
-	}
-	if from == events.SynRecv && to != events.Close && t.State == events.Close && t.End.Known {
-		// It has a socket after all: a RST answered an ACK that the SYN cookie did not fit, and then came one that it does.
-		a.reopen(t, t.End.Value)
-	}
-	if t.State == events.StateUnknown {
-		t.State = from // what was seen before this were segments
-	}
-	if t.unanswered() {
-		// It has a socket, so it was answered, and that was not told.
-		a.gap(t, now, 0)
-		a.synReceived(t, now)
-	}
-	if t.State != from && (ownSocket(t.State) || t.State == events.SynRecv) && ownSocket(from) {
-		// A change between them was not told: the kernel did not run the program.
-		a.gap(t, now, 0)
-		a.setState(t, now, from, nil)
-	}
-	if from == events.SynSent && to == events.Established && t.State == from && t.track.remote.synAt == 0 {
-		// Its SYN-ACK was not told: a device gave it in another network namespace (macvlan), or TCP_REPAIR needed none.
-		a.gap(t, now, 0)
-	}
+	a.catchUp(t, e)
 	if !t.track.bound && e.Tuple().LocalPort != 0 && (to != events.Close || a.byTuple[*e.Tuple()] == nil) {
 		a.bind(t, e.Tuple())
 	}
@@ -93,11 +50,33 @@ func (a *Assembler) stateChange(e *events.Event) {
 	}
 }
 
-// givesUp: the kernel throws away a socket that it has just made of a half-open connection. Of two third ACKs that come at once on two
-// processors each has one made, and one is kept (inet_ehash_nolisten()); the connection goes on. Where it does not, a RST says so.
-func (t *Timeline) givesUp(e *events.Event) bool {
-	return e.OldState() == events.SynRecv && e.NewState() == events.Close && e.Errno() == 0 && !e.Notes().Has(events.NoteByProcess) &&
-		t.track.server && t.track.sock != e.Sock() && !t.track.countersFinal && !t.lastIsReset()
+// catchUp brings the timeline to the state that the socket comes from: what led there may not have been told.
+func (a *Assembler) catchUp(t *Timeline, e *events.Event) {
+	now, from, to := e.Time(), e.OldState(), e.NewState()
+	if t.track.replacesID != 0 {
+		a.reuse(t) // it has a socket: its SYN was granted
+	}
+	if from == events.SynRecv && to != events.Close && t.State == events.Close && t.End.Known {
+		// It has a socket after all: a RST answered an ACK that the SYN cookie did not fit, and then came one that it does.
+		a.reopen(t, t.End.Value)
+	}
+	if t.State == events.StateUnknown {
+		t.State = from // what was seen before this were segments
+	}
+	if t.unanswered() {
+		// It has a socket, so it was answered, and that was not told.
+		a.gap(t, now, 0)
+		a.synReceived(t, now)
+	}
+	if t.State != from && (ownSocket(t.State) || t.State == events.SynRecv) && ownSocket(from) {
+		// A change between them was not told: the kernel did not run the program.
+		a.gap(t, now, 0)
+		a.setState(t, now, from, nil)
+	}
+	if from == events.SynSent && to == events.Established && t.State == from && t.track.remote.synAt == 0 {
+		// Its SYN-ACK was not told: a device gave it in another network namespace (macvlan), or TCP_REPAIR needed none.
+		a.gap(t, now, 0)
+	}
 }
 
 // ownSocket: in this state a connection has a socket, whose every change of state the kernel announces.
@@ -107,28 +86,6 @@ func ownSocket(s events.State) bool {
 		return true
 	}
 	return false
-}
-
-// redirected is the half-open connection that this new socket is of, renamed: netfilter gave it another local
-// name than the device knows it by, where tracepoints saw its SYN. Nil where that is not certain: only one may be half open
-// between this host and that remote port.
-func (a *Assembler) redirected(e *events.Event) (found *Timeline) {
-	own := e.Tuple()
-	for t := a.halfOpen.first; t != nil; t = t.track.half.next {
-		wire := &t.track.tuple
-		if t.State != events.SynRecv || t.track.sock != 0 || t.track.hasAlias || wire.Netns != own.Netns ||
-			wire.RemotePort != own.RemotePort || wire.RemoteAddr != own.RemoteAddr {
-			continue
-		}
-		if found != nil {
-			return nil
-		}
-		found = t
-	}
-	if found != nil {
-		a.rename(found, own)
-	}
-	return found
 }
 
 // connecting is a client's begin: the local port may still be 0.
@@ -221,18 +178,4 @@ func (a *Assembler) setState(t *Timeline, at uint64, to events.State, by *events
 	}
 	t.State = to
 	a.tell(t, entry)
-}
-
-// openBefore begins the timeline of a connection whose own beginning was not seen.
-func (a *Assembler) openBefore(e *events.Event) *Timeline {
-	t := a.open(e, e.Time())
-	t.Complete = false
-	a.claim(t, e)
-	if e.Tuple().LocalPort != 0 {
-		a.bind(t, e.Tuple())
-		if !e.Notes().Has(events.NoteUnconfirmed) {
-			a.meetByTuple(t, e.Tuple())
-		}
-	}
-	return t
 }
