@@ -121,6 +121,7 @@ int copying_task_file(struct bpf_iter__task_file *ctx)
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
 
+	step(ctx->meta->seq);
 	return task && file ? snapshot(task, file, ctx->fd) : 0;
 }
 
@@ -130,6 +131,7 @@ int copying_tcp(struct bpf_iter__tcp *ctx)
 {
 	struct sock_common *skc = ctx->sk_common;
 
+	step(ctx->meta->seq);
 	return skc ? earlier(skc) : 0;
 }
 

@@ -22,6 +22,17 @@ __s32 known_socket_fd = -1;
 /* The socket that a walk is at, for earlier.h. One walk runs at a time. */
 volatile __u64 walked = 0;
 
+/*
+ * A walk writes a byte for each of its steps: so many bytes as the loader asks for, so many steps are
+ * taken, and then the reader is let catch up.
+ */
+static __always_inline void step(struct seq_file *seq)
+{
+	__u8 one = 1;
+
+	bpf_seq_write(seq, &one, sizeof(one));
+}
+
 static __always_inline struct socket *socket_of(struct task_struct *task, struct file *file, __u32 fd)
 {
 #ifdef COPYING

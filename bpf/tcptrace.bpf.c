@@ -177,5 +177,6 @@ int on_task_file(struct bpf_iter__task_file *ctx)
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
 
+	step(ctx->meta->seq);
 	return task && file ? snapshot(task, file, ctx->fd) : 0;
 }

@@ -82,3 +82,56 @@ func TestLossIsToldInItsPlace(t *testing.T) {
 		t.Error("no loss was told")
 	}
 }
+
+// slow is a Handler that takes its time for each event, and counts the connections that were there before.
+type slow struct {
+	*order
+	earlier, last int
+}
+
+func (s *slow) Event(e *events.Event) error {
+	if e.Kind() == events.KindSnapshot {
+		s.earlier++
+		if e.Notes().Has(events.NoteLast) {
+			s.last++
+		}
+	}
+	for begin := Now(); Now()-begin < 20_000; {
+	}
+	return s.order.Event(e)
+}
+
+// TestWalkWaitsForReader: there may be more sockets than the ring has room for, and they are found faster than told.
+func TestWalkWaitsForReader(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	const connections = 400
+	for range connections {
+		client, err := net.Dial("tcp4", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		server, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Close()
+	}
+	port := l.Addr().(*net.TCPAddr).AddrPort().Port()
+	tr := open(t, Options{RingSize: 1 << 16, Filter: Filter{Ports: []PortRange{{port, port}}}})
+	defer tr.Close()
+	s := &slow{order: &order{t: t}}
+	if err := tr.Snapshot(s); err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.Finish(s); err != nil {
+		t.Fatal(err)
+	}
+	if lost := tr.Stats().Lost; lost != 0 || s.earlier != 4*connections || s.last != 2*connections {
+		t.Errorf("%d lost; %d events of what was there, %d of them at the end", lost, s.earlier, s.last)
+	}
+}

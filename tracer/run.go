@@ -66,7 +66,7 @@ func (t *Tracer) Run(ctx context.Context, h Handler) (err error) {
 			return err
 		}
 		guard.emptied()
-		// Last: whoever wakes from here on wakes the guard as well.
+		// Who woke the guard before it yielded wakes it again.
 		if err := t.mayWake(); err != nil {
 			return err
 		}
@@ -90,7 +90,7 @@ func (t *Tracer) Finish(h Handler) error {
 	if err := t.drain(h, 0); err != nil {
 		return err
 	}
-	if err := t.drainDuring(t.Sample, h); err != nil {
+	if err := t.drainDuring(t.sample, h); err != nil {
 		return err
 	}
 	return t.drain(h, 0)
@@ -111,6 +111,10 @@ func (t *Tracer) margin() time.Duration {
 // drain hands to h what happened up to that long ago, but nothing that comes meanwhile: there may be no
 // end of it.
 func (t *Tracer) drain(h Handler, ago time.Duration) error {
+	// First: a ring that fills while this is read is not to wait for the next look.
+	if err := t.mayWake(); err != nil {
+		return err
+	}
 	now := Now()
 	// Before what is due by then is written: it may lack what was lost or missed.
 	if err := t.misses(h); err != nil {

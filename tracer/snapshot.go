@@ -16,6 +16,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"tcptrace/events"
 	"tcptrace/gen"
 )
 
@@ -31,42 +32,57 @@ const (
 // no right to enter is left out.
 func (t *Tracer) Snapshot(h Handler) error { return t.drainDuring(t.walkAll, h) }
 
-// drainDuring hands to h what a walk makes, while it is made: there may be more than the ring holds.
-func (t *Tracer) drainDuring(walk func() error, h Handler) error {
-	done := make(chan error, 1)
+// drainDuring hands to h what a walk makes, while it is made: there may be more than the ring holds. The walk calls pause now
+// and then, which waits while the reader is behind.
+func (t *Tracer) drainDuring(walk func(pause func()) error, h Handler) (err error) {
+	walked := make(chan error, 1)
+	paces := make(chan struct{}, 1)
+	given := make(chan struct{}) // closed where nobody reads any more
 	go func() {
-		done <- walk()
+		walked <- walk(func() {
+			select {
+			case paces <- struct{}{}:
+			case <-given:
+			}
+			t.reader.wake()
+		})
 		t.reader.wake()
 	}()
 	for {
 		select {
-		case err := <-done:
+		case err := <-walked:
 			time.Sleep(t.margin())
 			return errors.Join(err, t.drain(h, t.margin()))
 		default:
 		}
-		if _, err := t.reader.wait(pollInterval); err != nil {
-			return errors.Join(err, <-done)
+		_, err := t.reader.wait(pollInterval)
+		if err == nil {
+			err = t.drain(h, t.margin())
 		}
-		if err := t.drain(h, t.margin()); err != nil {
-			return errors.Join(err, <-done)
+		if err != nil {
+			close(given)
+			return errors.Join(err, <-walked)
+		}
+		select {
+		case <-paces:
+		default:
 		}
 	}
 }
 
-func (t *Tracer) walkAll() error {
-	if err := t.findSocketOperations(); err != nil {
+func (t *Tracer) walkAll(pause func()) error {
+	if err := t.findSocketOperations(pause); err != nil {
 		return err
 	}
-	if err := t.walkFiles(false); err != nil {
+	if err := t.walkFiles(false, pause); err != nil {
 		return err
 	}
-	return t.walkSockets()
+	return t.walkSockets(pause)
 }
 
 // findSocketOperations shows the program that walks the files a socket, where it has no other
 // means to know one.
-func (t *Tracer) findSocketOperations() error {
+func (t *Tracer) findSocketOperations(pause func()) error {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("make a socket: %w", err)
@@ -78,15 +94,18 @@ func (t *Tracer) findSocketOperations() error {
 	if err := t.collection.Variables[gen.BPFVarKnownSocketFd].Set(int32(fd)); err != nil {
 		return fmt.Errorf("set known_socket_fd: %w", err)
 	}
-	return t.walkFiles(true)
+	return t.walkFiles(true, pause)
 }
 
 // Sample makes events of the counters, as they are now, of the traced connections that processes hold.
-func (t *Tracer) Sample() error { return t.walkFiles(true) }
+// It is for a Handler, when the rings have room.
+func (t *Tracer) Sample() error { return t.sample(func() {}) }
+
+func (t *Tracer) sample(pause func()) error { return t.walkFiles(true, pause) }
 
 // walkFiles makes events of the sockets that processes hold; final makes them of those alone
 // that are traced already.
-func (t *Tracer) walkFiles(final bool) error {
+func (t *Tracer) walkFiles(final bool, pause func()) error {
 	files := t.walks[filesIterator]
 	if files == nil {
 		return nil
@@ -94,19 +113,19 @@ func (t *Tracer) walkFiles(final bool) error {
 	if err := t.collection.Variables[gen.BPFVarFinalSnapshot].Set(final); err != nil {
 		return fmt.Errorf("set final_snapshot: %w", err)
 	}
-	if err := walk(files); err != nil {
+	if err := t.walk(files, pause); err != nil {
 		return fmt.Errorf("walk the processes' files: %w", err)
 	}
 	return nil
 }
 
 // walkSockets makes events of the sockets of every network namespace that nobody told of yet.
-func (t *Tracer) walkSockets() error {
+func (t *Tracer) walkSockets(pause func()) error {
 	sockets := t.walks[socketsIterator]
 	if sockets == nil {
 		return nil
 	}
-	if err := inEach(t.netns, func() error { return walk(sockets) }); err != nil {
+	if err := inEach(t.netns, func() error { return t.walk(sockets, pause) }); err != nil {
 		return fmt.Errorf("walk the sockets: %w", err)
 	}
 	return nil
@@ -125,16 +144,25 @@ func inEach(only []uint32, f func() error) error {
 	return <-done
 }
 
-// walk runs an iterator's program for all that it goes through. One read goes far, but not always to the end.
-func walk(over *link.Iter) error {
+// walkShare of a ring is filled by a walk at most before it pauses.
+const walkShare = 8
+
+// walk runs an iterator's program for all that it goes through, which writes a byte for each step. One read goes no
+// further than there is room for bytes, and not always that far.
+func (t *Tracer) walk(over *link.Iter, pause func()) error {
 	r, err := over.Open()
 	if err != nil {
 		return err
 	}
 	defer r.Close()
+	steps := make([]byte, max(1, int(t.rings.maps[0].MaxEntries())/walkShare/events.Size))
 	for {
-		_, err := io.Copy(io.Discard, r)
-		if !errors.Is(err, unix.EAGAIN) {
+		switch _, err := r.Read(steps); {
+		case err == nil:
+			pause()
+		case errors.Is(err, io.EOF):
+			return nil
+		case !errors.Is(err, unix.EAGAIN):
 			return err
 		}
 	}
