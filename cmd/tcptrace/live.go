@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"tcptrace/events"
 	"tcptrace/live"
 	"tcptrace/tracer"
 )
@@ -127,7 +128,8 @@ func (p *pipeline) liveKeys(now uint64) {
 // then it looks less often.
 func (p *pipeline) liveTick(now uint64) {
 	v := p.live
-	if v.sampling && now >= v.nextSample && p.assemble.Live() <= min(sampleMost, p.o.maxLive-1) {
+	room := p.o.ringSize / 2 / events.Size // of one ring: only large ones are several
+	if v.sampling && now >= v.nextSample && p.assemble.Live() <= min(sampleMost, p.o.maxLive-1, room) {
 		begin := threadTime()
 		v.sampling = p.tracer.Sample() == nil
 		v.nextSample = now + max(sampleInterval, sampleShare*(threadTime()-begin))
