@@ -88,6 +88,28 @@ func TestRingsKeepWhatIsNotReadYet(t *testing.T) {
 }
 
 // TestRingsWaitForWhatIsBeingWritten: it may be earlier than all that is there.
+// TestRingsWaiting: what is later than was asked for still fills its ring, and the fullest counts.
+func TestRingsWaiting(t *testing.T) {
+	r, fakes := newFakeRings(t, 2, 4096)
+	const record = uint64(ringHeader + Size)
+	waits := func(when string, want uint64) {
+		t.Helper()
+		if got := r.Waiting(); got != want {
+			t.Errorf("%s: %d bytes, want %d", when, got, want)
+		}
+	}
+	waits("empty", 0)
+	for _, time := range []uint64{1, 2, 8} {
+		fakes[0].reserve(at(time), 0)
+	}
+	fakes[1].reserve(at(3), 0)
+	waits("nothing read", 3*record)
+	times(r, 4)
+	waits("one left", record)
+	times(r, 9)
+	waits("all read", 0)
+}
+
 func TestRingsWaitForWhatIsBeingWritten(t *testing.T) {
 	r, fakes := newFakeRings(t, 2, 4096)
 	fakes[0].reserve(at(1), 0)

@@ -80,6 +80,9 @@ func (r *rings) mapRing(ring *ebpf.Map) (*events.Ring, error) {
 		(*uint64)(unsafe.Pointer(&rest[0])), rest[page:]), nil
 }
 
+// filling: one is so full that the programs wake its reader.
+func (r *rings) filling() bool { return r.Waiting() >= uint64(r.maps[0].MaxEntries()/wakeupShare) }
+
 // Close gives the memory back: records are no longer valid.
 func (r *rings) Close() error {
 	var errs []error

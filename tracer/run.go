@@ -59,16 +59,21 @@ func (t *Tracer) Run(ctx context.Context, h Handler) (err error) {
 	defer func() { err = errors.Join(err, guard.stop()) }()
 
 	for ctx.Err() == nil {
-		if _, err := t.reader.wait(t.poll); err != nil {
-			return err
+		// A full ring gets no record that could wake.
+		if !t.rings.filling() {
+			if _, err := t.reader.wait(t.poll); err != nil {
+				return err
+			}
 		}
 		if err := t.drain(h, t.margin()); err != nil {
 			return err
 		}
-		guard.emptied()
-		// Who woke the guard before it yielded wakes it again.
+		// Before it yields: at the lowest priority it may not come to it for seconds.
 		if err := t.mayWake(); err != nil {
 			return err
+		}
+		if !t.rings.filling() {
+			guard.emptied()
 		}
 	}
 	return nil
