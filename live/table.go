@@ -375,7 +375,7 @@ func (m *Model) title(c class) string {
 	case failed:
 		words += more(m.failed.more) + "in the last 30 s "
 		if m.hidden > 0 {
-			words += fmt.Sprintf("(f shows %d more kinds) ", m.hidden)
+			words += fmt.Sprintf("(f shows %s) ", human.AppendCount(nil, uint64(m.hidden), "more kind"))
 		}
 	case stuck:
 		words += "longest first "

@@ -22,6 +22,9 @@ func (l *teller) entry(e *timeline.Entry) string {
 		if e.Lost == 0 {
 			return "Events were lost about here, perhaps of this connection."
 		}
+		if e.Lost == 1 {
+			return "An event of this connection was lost about here."
+		}
 		return string(human.AppendCount(nil, e.Lost, "event")) + " of this connection were lost about here."
 	case timeline.EntryDrop:
 		words := l.segment(e)
