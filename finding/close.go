@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcptrace/events"
+	"tcptrace/internal/human"
 	"tcptrace/timeline"
 )
 
@@ -63,7 +64,7 @@ func (f *Finder) orphanLimit() {
 // resetter is the process whose call made the RST, or this host.
 func (f *Finder) resetter() string {
 	if e := f.aborted(); e != nil {
-		return fmt.Sprintf("%s (pid %d)", e.Comm, e.PID)
+		return human.Process(e.Comm.String(), e.PID)
 	}
 	return "This host"
 }

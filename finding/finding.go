@@ -230,7 +230,7 @@ func (f *Finder) process() string {
 	if p.Source == events.SourceUnknown {
 		return "the application"
 	}
-	return fmt.Sprintf("%s (pid %d)", p.Comm, p.PID)
+	return human.Process(p.Comm.String(), p.PID)
 }
 
 // errno is the error's name, in parentheses with a space before, or nothing.

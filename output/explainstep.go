@@ -17,7 +17,7 @@ func (l *teller) entry(e *timeline.Entry) string {
 		l.state = e
 		return words
 	case timeline.EntryOwner:
-		return fmt.Sprintf("The socket has passed to %s (pid %d): %s.", e.Comm, e.PID, passed[e.Source])
+		return fmt.Sprintf("The socket has passed to %s: %s.", human.Process(e.Comm.String(), e.PID), passed[e.Source])
 	case timeline.EntryGap:
 		if e.Lost == 0 {
 			return "Events were lost about here, perhaps of this connection."
@@ -55,7 +55,7 @@ var passed = map[events.OwnerSource]string{
 // by is the process that caused a change, or the one that owns the socket.
 func (l *teller) by(e *timeline.Entry) string {
 	if e.PID != 0 {
-		return fmt.Sprintf("%s (pid %d)", e.Comm, e.PID)
+		return human.Process(e.Comm.String(), e.PID)
 	}
 	return "The application"
 }

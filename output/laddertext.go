@@ -436,7 +436,7 @@ func (d *drawer) label(r *LadderRow, label string) {
 	d.add(label)
 }
 
-// wrapParts puts parts, with commas between, on lines of a width.
+// wrapParts puts parts, with two spaces between, on lines of a width.
 func wrapParts(parts []string, width int) (lines []string) {
 	for _, p := range parts {
 		if n := len(lines) - 1; n >= 0 && columns(lines[n])+2+columns(p) <= width {

@@ -36,3 +36,18 @@ func TestCleanKeepsTheTerminalSafe(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+func TestLife(t *testing.T) {
+	dropped := timeline.Timeline{Start: 5, State: events.Close, Entries: []timeline.Entry{{Time: 5, Type: timeline.EntryDrop}}}
+	if ns, ok := life(&dropped); ok {
+		t.Errorf("one SYN that was dropped: a life of %d ns", ns)
+	}
+	dropped.Entries = append(dropped.Entries, timeline.Entry{Time: 7, Type: timeline.EntryDrop})
+	if ns, ok := life(&dropped); !ok || ns != 2 {
+		t.Errorf("two: %d ns, known %v", ns, ok)
+	}
+	refused := timeline.Timeline{Start: 5, State: events.Close, End: timeline.Some(uint64(5)), Entries: []timeline.Entry{{Time: 5}}}
+	if ns, ok := life(&refused); !ok || ns != 0 {
+		t.Errorf("refused at once: %d ns, known %v", ns, ok)
+	}
+}
