@@ -176,6 +176,8 @@ func TestWrongUsage(t *testing.T) {
 		{"--record none -O ./none", "--record none: -O has this file already"},
 		{"--meta m --ready-file m", "--ready-file m: --meta has this file already"},
 		{"--check --meta b", "--check traces nothing"},
+		{"--check -o csv", "--check -o csv: --check writes text or json"},
+		{"--check --explain", "--check -o explain: --check writes text or json"},
 		{"--check --replay b", "--check traces nothing"},
 		{"443", `unexpected argument "443"`},
 		{"curl -- x", `unexpected argument "curl": filters are flags, such as -P 443 or -p 1234; a command to trace comes after --`},

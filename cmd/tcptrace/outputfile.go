@@ -69,7 +69,7 @@ func resolve(path string) (place string, special bool, err error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return path, false, nil
+		return target(path), false, nil
 	case err != nil:
 		return "", false, err
 	case info.IsDir():
@@ -81,6 +81,20 @@ func resolve(path string) (place string, special bool, err error) {
 		return path, true, nil // a file without a name, as /dev/stdout may be one
 	}
 	return place, false, nil
+}
+
+// target is where symbolic links lead that end at nothing.
+func target(path string) string {
+	for {
+		to, err := os.Readlink(path)
+		if err != nil {
+			return path
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		path = to
+	}
 }
 
 // removeOld: what an earlier run left must not pass for this one's.
@@ -114,7 +128,7 @@ func (o *options) checkFiles() error {
 	written := []named{{"-O", o.outputFile}, {"--record", o.record}, {"--meta", o.meta}, {"--ready-file", o.readyFile}}
 	for i, w := range written {
 		for _, other := range slices.Concat(read, written[:i]) {
-			if w.path != "" && sameFile(w.path, other.path) {
+			if w.path != "" && other.path != "" && sameFile(w.path, other.path) {
 				return usagef("%s %s: %s has this file already: give another", w.flag, w.path, other.flag)
 			}
 		}
