@@ -14,7 +14,8 @@ import (
 // then it has another name, and only its owner may read it. Lines are there as they are told.
 type outputFile struct {
 	*os.File
-	path  string
+	given string // its name as it was asked for
+	path  string // where it is to be
 	whole bool
 }
 
@@ -28,13 +29,18 @@ func newOutputFile(path string, whole bool) (*outputFile, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &outputFile{f, path, false}, nil
+		return &outputFile{f, path, path, false}, nil
 	}
 	f, err := os.CreateTemp(filepath.Dir(place), "."+filepath.Base(place)+"-*")
 	if err != nil {
 		return nil, of(path, err)
 	}
-	return &outputFile{f, place, true}, nil
+	return &outputFile{f, path, place, true}, nil
+}
+
+func (f *outputFile) Write(b []byte) (int, error) {
+	n, err := f.File.Write(b)
+	return n, of(f.given, err)
 }
 
 // finish gives the file its name, or removes it where it could not be written whole.
@@ -114,6 +120,9 @@ func removeOld(path string) error {
 
 // of names in an error the file that was asked for, not the one that was to become it.
 func of(path string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var inner *fs.PathError
 	if errors.As(err, &inner) {
 		return &fs.PathError{Op: inner.Op, Path: path, Err: inner.Err}

@@ -106,6 +106,14 @@ func TestDirectoryIsNoFile(t *testing.T) {
 
 // TestErrorNamesWhatWasGiven, not the file that was to become it.
 func TestErrorNamesWhatWasGiven(t *testing.T) {
+	f, err := newOutputFile(filepath.Join(t.TempDir(), "page.html"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if _, err := f.Write([]byte("x")); err == nil || !strings.HasSuffix(err.Error(), "/page.html: file already closed") {
+		t.Errorf("%v", err)
+	}
 	const path = "/nonexistent/page.html"
 	if status, complaints := page(path); status != exitFailure || complaints != "tcptrace: output file: open "+path+": no such file or directory\n" {
 		t.Errorf("status %d, %q", status, complaints)
