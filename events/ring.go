@@ -73,8 +73,8 @@ func (r *Ring) Next() []byte {
 	}
 }
 
-// Busy reports, where Next was nil, whether a record is still being written.
-func (r *Ring) Busy() bool { return r.position != r.end }
+// busy reports, where Next was nil, whether a record is still being written.
+func (r *Ring) busy() bool { return r.position != r.end }
 
 // Commit gives the space of all records that are no longer valid back to the kernel.
 func (r *Ring) Commit() { atomic.StoreUint64(r.consumer, r.done) }

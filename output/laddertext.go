@@ -17,8 +17,8 @@ const (
 	ladderMoment  = 9
 	ladderState   = len("ESTABLISHED")
 	ladderChannel = 100 // at most: longer arrows are no clearer
-	// LadderMin is the least width in which a ladder is drawn; a narrower one is given this.
-	LadderMin = 64
+	// ladderMin is the least width in which a ladder is drawn; a narrower one is given this.
+	ladderMin = 64
 )
 
 // strokes are what lines are drawn with, each one column wide.
@@ -59,7 +59,7 @@ func (l *Ladder) Lines(o *Options) []string {
 	case width == 0:
 		width = ladderWidth
 	}
-	width = max(width, LadderMin)
+	width = max(width, ladderMin)
 	d.since = width >= 76
 	d.left = ladderMoment + 1 + ladderState + 1
 	if d.since {
