@@ -316,7 +316,14 @@ func (m *Model) place(r *row) {
 }
 
 func (m *Model) wanted(r *row) bool {
-	return (!m.failuresOnly || r.class <= resending) && r.there() && m.match.matches(r.t)
+	switch {
+	case m.failuresOnly && r.class > resending, !r.there():
+		return false
+	case m.match.matches(r.t):
+		return true
+	}
+	// What is open has findings only when it is looked at.
+	return !r.own && m.match.asksForFindings() && m.match.matches(m.copyOf(r))
 }
 
 // placeAlike adds one row for all that are alike: the newest, unless another of them is selected.

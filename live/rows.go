@@ -227,6 +227,16 @@ func (m *matcher) set(filter string) {
 	}
 }
 
+// asksForFindings: one of the words may be of a finding's code.
+func (m *matcher) asksForFindings() bool {
+	return slices.ContainsFunc(m.words, func(word []byte) bool {
+		return bytes.ContainsFunc(word, func(c rune) bool { return 'a' <= c && c <= 'z' || c == '-' }) &&
+			!bytes.ContainsFunc(word, func(c rune) bool {
+				return !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-')
+			})
+	})
+}
+
 func (m *matcher) matches(t *timeline.Timeline) bool {
 	if len(m.words) == 0 {
 		return true
