@@ -82,7 +82,7 @@ var allColumns = []column{
 		return short(r.rate) + "B/s", nil
 	}},
 	{name: "RETR", width: 4, right: true, value: func(_ *Model, r *row, t *timeline.Timeline, _ int) (string, text.Colors) {
-		n := toldAgain(t)
+		n := t.SentAgain()
 		if c := t.Traffic.Retransmits; c.Known {
 			n = max(n, uint32(c.Value))
 		}
