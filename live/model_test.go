@@ -123,6 +123,17 @@ func TestFilterAsYouType(t *testing.T) {
 	}
 }
 
+func TestFilterOfNames(t *testing.T) {
+	var m matcher
+	one := timeline.Timeline{Process: timeline.Process{Source: events.SourceIO}}
+	copy(one.Process.Comm[:], "Ärger-Ö")
+	for filter, want := range map[string]bool{"Ärger": true, "ÄRGER": true, "rGER-Ö": true, "Ü": false} {
+		if m.set(filter); m.matches(&one) != want {
+			t.Errorf("%s: %v", filter, !want)
+		}
+	}
+}
+
 // TestFilterFindings: what is open is found by its findings as the screen shows them, too.
 func TestFilterFindings(t *testing.T) {
 	s := newStage(t, plainOptions(), everything...)

@@ -222,8 +222,8 @@ type matcher struct {
 
 func (m *matcher) set(filter string) {
 	m.words = m.words[:0]
-	for _, w := range strings.Fields(strings.ToLower(filter)) {
-		m.words = append(m.words, []byte(w))
+	for _, w := range strings.Fields(filter) {
+		m.words = append(m.words, lower([]byte(w)))
 	}
 }
 
@@ -252,11 +252,16 @@ func (m *matcher) matches(t *timeline.Timeline) bool {
 	for i := range t.Findings {
 		b = append(append(b, ' '), t.Findings[i].Code...)
 	}
+	m.text = lower(b)
+	return !slices.ContainsFunc(m.words, func(word []byte) bool { return !bytes.Contains(m.text, word) })
+}
+
+// lower turns ASCII's capitals into small letters, in place: names are bytes, and need not be UTF-8.
+func lower(b []byte) []byte {
 	for i, c := range b {
 		if 'A' <= c && c <= 'Z' {
 			b[i] = c + 'a' - 'A'
 		}
 	}
-	m.text = b
-	return !slices.ContainsFunc(m.words, func(word []byte) bool { return !bytes.Contains(b, word) })
+	return b
 }
