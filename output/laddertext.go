@@ -46,7 +46,7 @@ type drawer struct {
 }
 
 // Lines draws the ladder with Options' Width, ASCII, Color and Absolute: the ends, the
-// rows, how it ended and what was found. A line is no wider than Width, and ends without a newline.
+// rows, how it ended and what was found. A line is no wider than Width, where that is ladderMin or more, and ends without a newline.
 func (l *Ladder) Lines(o *Options) []string {
 	d := &drawer{l: l, o: o, s: &utf8Strokes, right: l.Ends[1].Timeline != nil}
 	if o.ASCII {
