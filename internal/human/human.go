@@ -1,4 +1,4 @@
-// Package human writes numbers for people: durations, bytes, counts, errors, processes.
+// Package human writes for people: durations, bytes, counts, errors, processes.
 package human
 
 import (
