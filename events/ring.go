@@ -73,8 +73,8 @@ func (r *Ring) Next() []byte {
 	}
 }
 
-// Busy reports, where Next was nil, whether a record is still being written.
-func (r *Ring) Busy() bool { return r.position != r.end }
+// busy reports, where Next was nil, whether a record is still being written.
+func (r *Ring) busy() bool { return r.position != r.end }
 
 // Waiting is how many bytes cannot be given back to the kernel yet: they were not read, or their record is the last that was.
 func (r *Ring) Waiting() uint64 { return atomic.LoadUint64(r.producer) - r.done }

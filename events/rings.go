@@ -54,7 +54,7 @@ func (r *Rings) Next() []byte {
 func (h *head) take(from *Ring) bool {
 	h.record = from.Next()
 	if h.record == nil {
-		h.empty = !from.Busy()
+		h.empty = !from.busy()
 		return h.empty
 	}
 	if e := View(h.record); e != nil {

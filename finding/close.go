@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcptrace/events"
+	"tcptrace/internal/human"
 	"tcptrace/timeline"
 )
 
@@ -63,7 +64,7 @@ func (f *Finder) orphanLimit() {
 // resetter is the process whose call made the RST, or this host.
 func (f *Finder) resetter() string {
 	if e := f.aborted(); e != nil {
-		return fmt.Sprintf("%s (pid %d)", e.Comm, e.PID)
+		return human.Process(e.Comm.String(), e.PID)
 	}
 	return "This host"
 }
@@ -154,21 +155,14 @@ func (f *Finder) closing() {
 	c := &t.Traffic
 	control := uint64(s.syn[tx].repeats + s.synack[tx].repeats + s.fin[tx].repeats)
 	if c.Retransmits.Known && c.Retransmits.Value > control {
-		f.add("data-retransmitted", "%s sent again, SYN, SYN-ACK and FIN not counted; %s were sent in all.%s",
-			wereAgain(c.Retransmits.Value-control), count(c.TxSegments.Value, "segment"), f.whyAgain())
+		f.add("data-retransmitted", "%s sent again, SYN, SYN-ACK and FIN not counted; %s sent in all.%s",
+			were(c.Retransmits.Value-control, "segment"), were(c.TxSegments.Value, "segment"), f.whyAgain())
 	}
 	over := t.End.Known || t.State == events.TimeWait
 	if over && t.Complete && t.Handshake.Outcome == timeline.OutcomeEstablished &&
 		c.TxBytes == timeline.Some(uint64(0)) && c.RxBytes == timeline.Some(uint64(0)) {
 		f.add("no-data", "Established and closed without a byte in either direction.")
 	}
-}
-
-func wereAgain(n uint64) string {
-	if n == 1 {
-		return "1 segment was"
-	}
-	return count(n, "segment") + " were"
 }
 
 func (f *Finder) finsAgain() {
@@ -226,7 +220,7 @@ func (f *Finder) unanswered() {
 	switch state {
 	case events.FinWait1, events.LastAck, events.Closing:
 		if fins.n > 0 && (f.timedOut() || !t.End.Known && fins.repeats > 0) {
-			f.add("fin-unacknowledged", "%s sent, %s%s, and no ACK came in %s%s.", wereSent(fins.n, "FIN"),
+			f.add("fin-unacknowledged", "%s sent, %s%s, and no ACK came in %s%s.", were(uint64(fins.n), "FIN"),
 				f.times(tx, timeline.StepFIN), f.dropped(tx, timeline.StepFIN), span(waited-min(waited, fins.first.Time)), errno(t.Teardown.Errno))
 			return
 		}

@@ -58,7 +58,8 @@ func (f *Finder) Find(t *timeline.Timeline) {
 	f.dataDropped()
 	f.selfCheck()
 	if t.LostEvents > 0 {
-		f.add("events-lost", "%s of this connection were lost: what is told of it may lack something.", count(t.LostEvents, "event"))
+		f.add("events-lost", "%s of this connection %s lost: what is told of it may lack something.",
+			count(t.LostEvents, "event"), wasWere(t.LostEvents))
 	}
 	if len(t.Findings) > 1 {
 		slices.SortStableFunc(t.Findings, func(a, b timeline.Finding) int {
@@ -229,7 +230,7 @@ func (f *Finder) process() string {
 	if p.Source == events.SourceUnknown {
 		return "the application"
 	}
-	return fmt.Sprintf("%s (pid %d)", p.Comm, p.PID)
+	return human.Process(p.Comm.String(), p.PID)
 }
 
 // errno is the error's name, in parentheses with a space before, or nothing.
@@ -245,6 +246,16 @@ func span(ns uint64) string { return string(human.AppendDuration(nil, ns)) }
 func size(n uint64) string { return string(human.AppendBytes(nil, n)) }
 
 func count(n uint64, of string) string { return string(human.AppendCount(nil, n, of)) }
+
+// were is "1 segment was" or "3 segments were".
+func were(n uint64, of string) string { return count(n, of) + " " + wasWere(n) }
+
+func wasWere(n uint64) string {
+	if n == 1 {
+		return "was"
+	}
+	return "were"
+}
 
 func plural(n int, one, many string) string {
 	if n == 1 {

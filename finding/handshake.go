@@ -61,7 +61,7 @@ func (f *Finder) clientFailed() {
 			remote, errno(t.Handshake.Errno), took)
 	case t.Handshake.Outcome == timeline.OutcomeUnreachable:
 		f.add("connect-unreachable", "%s could not be reached%s: %s sent, %s%s; the error came after %s%s.",
-			remote, errno(t.Handshake.Errno), wereSent(syns.n, "SYN"), f.times(tx, timeline.StepSYN), f.dropped(tx, timeline.StepSYN), took, f.icmp())
+			remote, errno(t.Handshake.Errno), were(uint64(syns.n), "SYN"), f.times(tx, timeline.StepSYN), f.dropped(tx, timeline.StepSYN), took, f.icmp())
 	case syns.drops > 0 && syns.drops == syns.n:
 		f.add("connect-dropped-here", "This host itself dropped %s to %s on the way out (%s), %s: the connection failed after %s%s.",
 			allOf(syns.n, "SYN"), remote, f.reason(syns.first.DropReason), f.times(tx, timeline.StepSYN), took, errno(t.Handshake.Errno))
@@ -81,7 +81,7 @@ func (f *Finder) clientFailed() {
 			t.Local, remote, took, errno(t.Handshake.Errno))
 	default:
 		f.add("connect-cancelled", "%s closed the socket, or ended, %s after it began to connect to %s: %s sent, %s, and none was answered%s.",
-			f.process(), took, remote, wereSent(syns.n, "SYN"), f.times(tx, timeline.StepSYN), errno(t.Handshake.Errno))
+			f.process(), took, remote, were(uint64(syns.n), "SYN"), f.times(tx, timeline.StepSYN), errno(t.Handshake.Errno))
 	}
 }
 
@@ -211,7 +211,7 @@ func (f *Finder) dropsLeft(explained int) {
 		}
 	}
 	f.add("segment-dropped-here", "%s dropped here, the first at %s: %s on the way %s (%s).",
-		wereDropped(f.s.drops), f.at(first.Time), flags(first.Flags), inOut(first.Dir), f.reason(first.DropReason))
+		were(uint64(f.s.drops), "segment"), f.at(first.Time), flags(first.Flags), inOut(first.Dir), f.reason(first.DropReason))
 }
 
 // negotiation compares what each side offered.
@@ -275,14 +275,6 @@ func sentOrCame(d timeline.Dir) string {
 		return "was sent"
 	}
 	return "came"
-}
-
-func wereSent(n int, of string) string {
-	return count(uint64(n), of) + plural(n, " was", " were")
-}
-
-func wereDropped(n int) string {
-	return count(uint64(n), "segment") + plural(n, " was", " were")
 }
 
 // allOf is "the SYN", "both SYNs" or "all 3 SYNs".

@@ -67,6 +67,7 @@ func TestFullQueues(t *testing.T) {
 	overflow(server(1, 1), halfOpen).is(t, "", "")
 
 	queue(server(1, 2), 3, 2).is(t, "accept-queue-full synack-retransmitted", "The kernel ignores the third ACK then")
+	queue(server(1, 2), 1, 0).is(t, "accept-queue-full synack-retransmitted", "1 connection waited for accept(), its backlog is 0")
 	queue(server(1, 2), 2, 2).is(t, "synack-retransmitted", "")
 	queue(server(2, 1), 2, 2).is(t, "accept-queue-full syn-retransmitted", "1 SYN got no answer, and when one did, 2 connections waited")
 	queue(server(2, 1), 1, 2).is(t, "syn-retransmitted", "")

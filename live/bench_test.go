@@ -74,6 +74,18 @@ func BenchmarkFilter(b *testing.B) {
 	}
 }
 
+// BenchmarkFilterFindings is the same for a letter, which may be one of a finding's code.
+func BenchmarkFilterFindings(b *testing.B) {
+	s := many(b, 50_000)
+	s.gather()
+	s.model.Press("/")
+	s.model.Press("-")
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		s.model.Press([]Key{"l", KeyBackspace}[i%2])
+	}
+}
+
 // BenchmarkUpdate is what the model adds to each event.
 func BenchmarkUpdate(b *testing.B) {
 	s := newStage(b, plainOptions(), "get-client-closes-first")

@@ -196,17 +196,7 @@ func (m *Model) end(t *timeline.Timeline) {
 }
 
 // ofData is how many of a socket's retransmissions no entry tells of.
-func ofData(t *timeline.Timeline, total uint32) uint32 { return total - min(total, toldAgain(t)) }
-
-// toldAgain is how many entries are of segments that were sent again.
-func toldAgain(t *timeline.Timeline) (n uint32) {
-	for i := range t.Entries {
-		if e := &t.Entries[i]; e.Retransmit && e.Dir == timeline.Tx {
-			n++
-		}
-	}
-	return n
-}
+func ofData(t *timeline.Timeline, total uint32) uint32 { return total - min(total, t.SentAgain()) }
 
 // open is the row of a connection that is watched, as of the last Gather; nil where there is none.
 func (m *Model) open(id uint64) *row {
@@ -316,7 +306,14 @@ func (m *Model) place(r *row) {
 }
 
 func (m *Model) wanted(r *row) bool {
-	return (!m.failuresOnly || r.class <= resending) && r.there() && m.match.matches(r.t)
+	switch {
+	case m.failuresOnly && r.class > resending, !r.there():
+		return false
+	case m.match.matches(r.t):
+		return true
+	}
+	// What is open has findings only when it is looked at.
+	return !r.own && m.match.asksForFindings() && m.match.matches(m.copyOf(r))
 }
 
 // placeAlike adds one row for all that are alike: the newest, unless another of them is selected.

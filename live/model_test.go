@@ -123,6 +123,42 @@ func TestFilterAsYouType(t *testing.T) {
 	}
 }
 
+func TestFilterOfNames(t *testing.T) {
+	var m matcher
+	one := timeline.Timeline{Process: timeline.Process{Source: events.SourceIO}}
+	copy(one.Process.Comm[:], "Ärger-Ö")
+	for filter, want := range map[string]bool{"Ärger": true, "ÄRGER": true, "rGER-Ö": true, "Ü": false} {
+		if m.set(filter); m.matches(&one) != want {
+			t.Errorf("%s: %v", filter, !want)
+		}
+	}
+}
+
+// TestFilterFindings: what is open is found by its findings as the screen shows them, too.
+func TestFilterFindings(t *testing.T) {
+	s := newStage(t, plainOptions(), everything...)
+	s.until(1500 * time.Millisecond)
+	for _, k := range "/ SYN-Retransmitted" {
+		s.press(Key(k))
+	}
+	open := 0
+	for _, r := range s.model.order {
+		if !r.own {
+			open++
+		}
+		if !slices.ContainsFunc(s.model.copyOf(r).Findings, func(f timeline.Finding) bool { return f.Code == "syn-retransmitted" }) {
+			t.Errorf("%s %s has no such finding", r.t.State, r.t.Remote)
+		}
+	}
+	if open == 0 {
+		t.Errorf("none of what is open, of %d rows", len(s.model.order))
+	}
+	s.press(KeyEnter).until(1600 * time.Millisecond)
+	if len(s.model.order) < open {
+		t.Errorf("%d rows, a moment later", len(s.model.order))
+	}
+}
+
 func TestPauseHoldsTheScreen(t *testing.T) {
 	s := newStage(t, plainOptions(), everything...)
 	s.until(600 * time.Millisecond).press("p")

@@ -222,9 +222,19 @@ type matcher struct {
 
 func (m *matcher) set(filter string) {
 	m.words = m.words[:0]
-	for _, w := range strings.Fields(strings.ToLower(filter)) {
-		m.words = append(m.words, []byte(w))
+	for _, w := range strings.Fields(filter) {
+		m.words = append(m.words, lower([]byte(w)))
 	}
+}
+
+// asksForFindings: one of the words may be of a finding's code.
+func (m *matcher) asksForFindings() bool {
+	return slices.ContainsFunc(m.words, func(word []byte) bool {
+		return bytes.ContainsFunc(word, func(c rune) bool { return 'a' <= c && c <= 'z' || c == '-' }) &&
+			!bytes.ContainsFunc(word, func(c rune) bool {
+				return !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-')
+			})
+	})
 }
 
 func (m *matcher) matches(t *timeline.Timeline) bool {
@@ -242,11 +252,16 @@ func (m *matcher) matches(t *timeline.Timeline) bool {
 	for i := range t.Findings {
 		b = append(append(b, ' '), t.Findings[i].Code...)
 	}
+	m.text = lower(b)
+	return !slices.ContainsFunc(m.words, func(word []byte) bool { return !bytes.Contains(m.text, word) })
+}
+
+// lower turns ASCII's capitals into small letters, in place: names are bytes, and need not be UTF-8.
+func lower(b []byte) []byte {
 	for i, c := range b {
 		if 'A' <= c && c <= 'Z' {
 			b[i] = c + 'a' - 'A'
 		}
 	}
-	m.text = b
-	return !slices.ContainsFunc(m.words, func(word []byte) bool { return !bytes.Contains(b, word) })
+	return b
 }

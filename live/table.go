@@ -82,7 +82,7 @@ var allColumns = []column{
 		return short(r.rate) + "B/s", nil
 	}},
 	{name: "RETR", width: 4, right: true, value: func(_ *Model, r *row, t *timeline.Timeline, _ int) (string, text.Colors) {
-		n := toldAgain(t)
+		n := t.SentAgain()
 		if c := t.Traffic.Retransmits; c.Known {
 			n = max(n, uint32(c.Value))
 		}
@@ -375,7 +375,7 @@ func (m *Model) title(c class) string {
 	case failed:
 		words += more(m.failed.more) + "in the last 30 s "
 		if m.hidden > 0 {
-			words += fmt.Sprintf("(f shows %d more kinds) ", m.hidden)
+			words += fmt.Sprintf("(f shows %s) ", human.AppendCount(nil, uint64(m.hidden), "more kind"))
 		}
 	case stuck:
 		words += "longest first "

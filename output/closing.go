@@ -218,7 +218,7 @@ func drops(t *timeline.Timeline) (n uint64) {
 	return n
 }
 
-// life is how long the connection lived, TIME_WAIT not counted, as far as it was seen.
+// life is how long the connection lived, TIME_WAIT not counted, as far as it was seen; of a single moment it is not known.
 func life(t *timeline.Timeline) (ns uint64, known bool) {
 	end := lastTime(t)
 	if !t.End.Known && t.State != events.Close {
@@ -229,7 +229,7 @@ func life(t *timeline.Timeline) (ns uint64, known bool) {
 			end = e.Time
 		}
 	}
-	return end - t.Start, end >= t.Start
+	return end - t.Start, end > t.Start || end == t.Start && t.End.Known
 }
 
 // lastTime is the last that is known of the timeline.

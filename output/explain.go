@@ -202,7 +202,7 @@ func newTeller(t *timeline.Timeline, o *Options) *teller {
 func (l *teller) whoAndWhere() string {
 	who := l.names[timeline.Tx]
 	if p := &l.t.Process; p.Source != events.SourceUnknown {
-		who = fmt.Sprintf("%s (pid %d), %s,", p.Comm, p.PID, who)
+		who = human.Process(p.Comm.String(), p.PID) + ", " + who + ","
 	}
 	if l.t.Local.Port() == 0 { // none was chosen
 		return strings.TrimSuffix(who, ",") + ", with " + l.names[timeline.Rx] + " at " + l.t.Remote.String()

@@ -17,10 +17,13 @@ func (l *teller) entry(e *timeline.Entry) string {
 		l.state = e
 		return words
 	case timeline.EntryOwner:
-		return fmt.Sprintf("The socket has passed to %s (pid %d): %s.", e.Comm, e.PID, passed[e.Source])
+		return fmt.Sprintf("The socket has passed to %s: %s.", human.Process(e.Comm.String(), e.PID), passed[e.Source])
 	case timeline.EntryGap:
 		if e.Lost == 0 {
 			return "Events were lost about here, perhaps of this connection."
+		}
+		if e.Lost == 1 {
+			return "An event of this connection was lost about here."
 		}
 		return string(human.AppendCount(nil, e.Lost, "event")) + " of this connection were lost about here."
 	case timeline.EntryDrop:
@@ -52,7 +55,7 @@ var passed = map[events.OwnerSource]string{
 // by is the process that caused a change, or the one that owns the socket.
 func (l *teller) by(e *timeline.Entry) string {
 	if e.PID != 0 {
-		return fmt.Sprintf("%s (pid %d)", e.Comm, e.PID)
+		return human.Process(e.Comm.String(), e.PID)
 	}
 	return "The application"
 }

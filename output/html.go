@@ -44,6 +44,7 @@ type htmlWriter struct {
 	all     []*timeline.Timeline
 	byID    map[uint64]int
 	leftOut int
+	sum     sums // of those left out, too
 }
 
 func newHTML(o Options) (Writer, error) {
@@ -54,6 +55,7 @@ func newHTML(o Options) (Writer, error) {
 func (w *htmlWriter) Write(u *timeline.Update) error {
 	switch u.Kind {
 	case timeline.UpdateEnd:
+		w.sum.add(u.Timeline)
 		if len(w.all) >= mostReported {
 			w.leftOut++
 			break
@@ -298,10 +300,7 @@ func worst(t *timeline.Timeline) (s timeline.Severity) {
 
 // tiles are the sums.
 func (w *htmlWriter) tiles() []htmlTile {
-	var sums sums
-	for _, t := range w.all {
-		sums.add(t)
-	}
+	sums := &w.sum
 	count := func(name string, n uint64, class string) htmlTile {
 		if n == 0 {
 			class = ""

@@ -111,6 +111,7 @@ func TestReportOfNothingAndOfTooMuch(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 	one := crowd(1)[0]
+	one.Handshake.Outcome = timeline.OutcomeRefused
 	w, err := newHTML(Options{Out: new(bytes.Buffer)})
 	if err != nil {
 		t.Fatal(err)
@@ -123,6 +124,8 @@ func TestReportOfNothingAndOfTooMuch(t *testing.T) {
 	}
 	if h := w.(*htmlWriter); len(h.all) != mostReported || h.leftOut != 3 {
 		t.Errorf("%d held, %d left out", len(h.all), h.leftOut)
+	} else if tiles := h.tiles(); tiles[0].Value != "20003" || tiles[1].Value != "20003" {
+		t.Errorf("seen and failed: %v", tiles[:2])
 	}
 }
 

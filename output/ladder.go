@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"tcptrace/events"
+	"tcptrace/internal/human"
 	"tcptrace/timeline"
 )
 
@@ -117,8 +118,7 @@ func newEnd(t *timeline.Timeline, o *Options) LadderEnd {
 	e := LadderEnd{Name: t.Local.String(), Timeline: t}
 	var b []byte
 	if p := &t.Process; p.Source != events.SourceUnknown {
-		b, _ = appendClean(b, appendComm(nil, &p.Comm), 0)
-		b = append(appendUint(append(b, " (pid "...), p.PID), ')')
+		b, _ = appendClean(b, []byte(human.Process(p.Comm.String(), p.PID)), 0)
 	}
 	e.Who = join(string(b), roleWord(t.Role))
 	return e

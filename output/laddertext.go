@@ -17,8 +17,8 @@ const (
 	ladderMoment  = 9
 	ladderState   = len("ESTABLISHED")
 	ladderChannel = 100 // at most: longer arrows are no clearer
-	// LadderMin is the least width in which a ladder is drawn; a narrower one is given this.
-	LadderMin = 64
+	// ladderMin is the least width in which a ladder is drawn; a narrower one is given this.
+	ladderMin = 64
 )
 
 // strokes are what lines are drawn with, each one column wide.
@@ -46,7 +46,7 @@ type drawer struct {
 }
 
 // Lines draws the ladder with Options' Width, ASCII, Color and Absolute: the ends, the
-// rows, how it ended and what was found. A line is no wider than Width, and ends without a newline.
+// rows, how it ended and what was found. A line is no wider than Width, where that is ladderMin or more, and ends without a newline.
 func (l *Ladder) Lines(o *Options) []string {
 	d := &drawer{l: l, o: o, s: &utf8Strokes, right: l.Ends[1].Timeline != nil}
 	if o.ASCII {
@@ -59,7 +59,7 @@ func (l *Ladder) Lines(o *Options) []string {
 	case width == 0:
 		width = ladderWidth
 	}
-	width = max(width, LadderMin)
+	width = max(width, ladderMin)
 	d.since = width >= 76
 	d.left = ladderMoment + 1 + ladderState + 1
 	if d.since {
@@ -436,7 +436,7 @@ func (d *drawer) label(r *LadderRow, label string) {
 	d.add(label)
 }
 
-// wrapParts puts parts, with commas between, on lines of a width.
+// wrapParts puts parts, with two spaces between, on lines of a width.
 func wrapParts(parts []string, width int) (lines []string) {
 	for _, p := range parts {
 		if n := len(lines) - 1; n >= 0 && columns(lines[n])+2+columns(p) <= width {

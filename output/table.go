@@ -116,7 +116,7 @@ func (s *sums) add(t *timeline.Timeline) {
 	if d := t.Handshake.DurationNS; d.Known {
 		s.handshakes = append(s.handshakes, d.Value)
 	}
-	s.retransmits += t.Traffic.Retransmits.Value
+	s.retransmits += max(t.Traffic.Retransmits.Value, uint64(t.SentAgain()))
 	s.tx += t.Traffic.TxBytes.Value
 	s.rx += t.Traffic.RxBytes.Value
 }

@@ -36,3 +36,30 @@ func TestCleanKeepsTheTerminalSafe(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// TestRetransmitsWithoutASocket: a half-open server side has no counter, and sends its SYN-ACK again.
+func TestRetransmitsWithoutASocket(t *testing.T) {
+	var s sums
+	again := timeline.Entry{Type: timeline.EntrySegment, Dir: timeline.Tx, Step: timeline.StepSYNACK, Retransmit: true}
+	received := timeline.Entry{Type: timeline.EntrySegment, Dir: timeline.Rx, Step: timeline.StepSYN, Retransmit: true}
+	s.add(&timeline.Timeline{Entries: []timeline.Entry{again, again, received}})
+	s.add(&timeline.Timeline{Entries: []timeline.Entry{again}, Traffic: timeline.Traffic{Retransmits: timeline.Some(uint64(4))}})
+	if s.retransmits != 6 {
+		t.Errorf("%d retransmits, want 6", s.retransmits)
+	}
+}
+
+func TestLife(t *testing.T) {
+	dropped := timeline.Timeline{Start: 5, State: events.Close, Entries: []timeline.Entry{{Time: 5, Type: timeline.EntryDrop}}}
+	if ns, ok := life(&dropped); ok {
+		t.Errorf("one SYN that was dropped: a life of %d ns", ns)
+	}
+	dropped.Entries = append(dropped.Entries, timeline.Entry{Time: 7, Type: timeline.EntryDrop})
+	if ns, ok := life(&dropped); !ok || ns != 2 {
+		t.Errorf("two: %d ns, known %v", ns, ok)
+	}
+	refused := timeline.Timeline{Start: 5, State: events.Close, End: timeline.Some(uint64(5)), Entries: []timeline.Entry{{Time: 5}}}
+	if ns, ok := life(&refused); !ok || ns != 0 {
+		t.Errorf("refused at once: %d ns, known %v", ns, ok)
+	}
+}

@@ -88,7 +88,7 @@ func (c *Cgroups) Container(prefix string) (uint64, error) {
 	var ids, paths []string
 	c.walk(func(path string) {
 		// Cgroups below the container's are its own, too; the first is the outermost.
-		id := ContainerOf(path).ID
+		id := containerInPath(path).ID
 		if id != "" && strings.HasPrefix(id, prefix) && !slices.Contains(ids, id) {
 			ids, paths = append(ids, id), append(paths, path)
 		}

@@ -35,8 +35,8 @@ var runtimes = map[string]string{
 	"libpod-payload": "podman",
 }
 
-// ContainerOf reads a cgroup's path, as /proc/PID/cgroup has it. Of containers inside one another it is the innermost.
-func ContainerOf(path string) (c Container) {
+// containerInPath reads a cgroup's path, as /proc/PID/cgroup has it. Of containers inside one another it is the innermost.
+func containerInPath(path string) (c Container) {
 	var parent string
 	for name := range strings.SplitSeq(path, "/") {
 		// SLICE:RUNTIME:ID is one name for what else is two.

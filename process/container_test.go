@@ -11,8 +11,8 @@ const (
 	uid = "7f2d1c3b-55aa-4e1b-9d0c-0123456789ab"
 )
 
-// TestContainerOf: paths as runtimes make them, with cgroupfs and systemd, version 1 and 2.
-func TestContainerOf(t *testing.T) {
+// TestContainerInPath: paths as runtimes make them, with cgroupfs and systemd, version 1 and 2.
+func TestContainerInPath(t *testing.T) {
 	const (
 		slice = "7f2d1c3b_55aa_4e1b_9d0c_0123456789ab"
 		hash  = "0123456789abcdef0123456789abcdef"
@@ -65,7 +65,7 @@ func TestContainerOf(t *testing.T) {
 		{"capitals", "/docker/" + "3F2B7D5C9E0A4B1F8C6D2E7A9B0C1D3E5F708192A3B4C5D6E7F8091A2B3C4D5E", Container{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := ContainerOf(c.path); got != c.want {
+			if got := containerInPath(c.path); got != c.want {
 				t.Errorf("%s:\n got %+v\nwant %+v", c.path, got, c.want)
 			}
 		})

@@ -56,7 +56,7 @@ func read(proc string, id ID) *Details {
 		CommandLine: commandLine(readFile(dir, "cmdline", MaxCommandLine+1)),
 		Exe:         readLink(dir, "exe"),
 		InnerPID:    innerPID(readFile(dir, "status", maxFile)),
-		Container:   containerOf(readFile(dir, "cgroup", maxFile)),
+		Container:   containerInFile(readFile(dir, "cgroup", maxFile)),
 	}
 	parent, start, ok := parseStat(readFile(dir, "stat", maxFile))
 	if !ok || start != id.Start {
@@ -149,14 +149,14 @@ func innerPID(status []byte) uint32 {
 	return uint32(pid)
 }
 
-// containerOf takes the first of a process's cgroups that shows one: version 2's, which is the last line, or any of
+// containerInFile reads /proc/PID/cgroup. It takes the first of the cgroups that shows one: version 2's, which is the last line, or any of
 // version 1's.
-func containerOf(cgroup []byte) (c Container) {
+func containerInFile(cgroup []byte) (c Container) {
 	lines := strings.Split(strings.TrimSuffix(string(cgroup), "\n"), "\n")
 	for i := len(lines) - 1; i >= 0; i-- {
 		// hierarchy:controllers:path
 		if parts := strings.SplitN(lines[i], ":", 3); len(parts) == 3 {
-			if c = ContainerOf(parts[2]); c != (Container{}) {
+			if c = containerInPath(parts[2]); c != (Container{}) {
 				return c
 			}
 		}

@@ -154,7 +154,7 @@ func (r *Reader) Details(id ID, cgroup uint64) (d Details) {
 		if len(r.containers) >= maxKnown {
 			clear(r.containers)
 		}
-		c = ContainerOf(path)
+		c = containerInPath(path)
 		r.containers[path] = c
 	}
 	if c != (Container{}) {

@@ -43,6 +43,16 @@ func (t *Timeline) CountersKnown() bool {
 // its Traffic.
 func (t *Timeline) Counters() *events.Counters { return &t.track.counters }
 
+// SentAgain is how many of its entries are segments that this end sent again. Those of a half-open server side no counter of a socket has.
+func (t *Timeline) SentAgain() (n uint32) {
+	for i := range t.Entries {
+		if e := &t.Entries[i]; e.Retransmit && e.Dir == Tx {
+			n++
+		}
+	}
+	return n
+}
+
 // StateSince is when it came into its State, nanoseconds of CLOCK_BOOTTIME; its Start where that was not seen.
 func (t *Timeline) StateSince() uint64 {
 	for i := len(t.Entries) - 1; i >= 0; i-- {

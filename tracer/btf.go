@@ -14,8 +14,8 @@ import (
 // ownBTF is where the kernel describes its types itself.
 const ownBTF = "/sys/kernel/btf/vmlinux"
 
-// HasBTF reports whether the running kernel describes its types itself.
-func HasBTF() bool {
+// hasBTF reports whether the running kernel describes its types itself.
+func hasBTF() bool {
 	_, err := os.Stat(ownBTF)
 	return err == nil
 }

@@ -37,7 +37,7 @@ func Check(opts Options) Report {
 
 // system is a report without the facts.
 func system() Report {
-	r := Report{BTF: HasBTF(), IPv6: hasIPv6()}
+	r := Report{BTF: hasBTF(), IPv6: hasIPv6()}
 	r.Held, r.Missing = Capabilities()
 	var name unix.Utsname
 	if unix.Uname(&name) == nil {

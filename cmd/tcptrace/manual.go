@@ -43,6 +43,9 @@ func described() *cobra.Command {
 	}
 	c.SetHelpCommand(&cobra.Command{Hidden: true})
 	c.Flags().AddFlagSet(flagSet(&options{}, &rawFlags{}))
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		_, f.Usage = pflag.UnquoteUsage(f) // the quotes are for --help alone
+	})
 	for flag, values := range completions {
 		// Only fails for a flag that there is not, or twice: a test calls it.
 		if err := c.RegisterFlagCompletionFunc(flag, values); err != nil {

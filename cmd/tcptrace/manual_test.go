@@ -124,6 +124,7 @@ func TestListsComplete(t *testing.T) {
 	for args, want := range map[string]string{
 		"--fail-if failed|finding=connect-r": "failed|finding=connect-refused\t",
 		"--state CLOSE,TIME":                 "CLOSE,TIME_WAIT\n",
+		"--ready":                            "--ready-file\tcreate FILE when all hooks are attached\n",
 	} {
 		var stdout, stderr bytes.Buffer
 		status := command(context.Background(), append([]string{"__complete"}, strings.Fields(args)...), &stdout, &stderr)

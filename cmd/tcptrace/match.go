@@ -13,7 +13,7 @@ import (
 // condition is something that can be asked of a finished timeline.
 type condition func(t *timeline.Timeline) bool
 
-// conditions are those without a value, by the words of --fail-if; the first three have a flag too.
+// conditions are those without a value, by the words of --fail-if; each is a flag, too.
 var conditions = map[string]condition{
 	"failed":      failed,
 	"reset":       wasReset,

@@ -350,6 +350,9 @@ func (o *options) checkLimits(f *pflag.FlagSet, raw *rawFlags) (err error) {
 	if o.check && o.outputFile != "" {
 		return usagef("--check and -O exclude each other: tcptrace --check > %s", o.outputFile)
 	}
+	if o.check && o.format != "text" && o.format != "json" {
+		return usagef("--check -o %s: --check writes text or json", o.format)
+	}
 	if o.check && (o.replay != "" || o.record != "" || o.meta != "" || o.readyFile != "") {
 		return usagef("--check traces nothing: leave out --replay, --record, --meta and --ready-file")
 	}

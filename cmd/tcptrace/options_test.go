@@ -176,6 +176,8 @@ func TestWrongUsage(t *testing.T) {
 		{"--record none -O ./none", "--record none: -O has this file already"},
 		{"--meta m --ready-file m", "--ready-file m: --meta has this file already"},
 		{"--check --meta b", "--check traces nothing"},
+		{"--check -o csv", "--check -o csv: --check writes text or json"},
+		{"--check --explain", "--check -o explain: --check writes text or json"},
 		{"--check --replay b", "--check traces nothing"},
 		{"443", `unexpected argument "443"`},
 		{"curl -- x", `unexpected argument "curl": filters are flags, such as -P 443 or -p 1234; a command to trace comes after --`},
@@ -288,13 +290,17 @@ func TestSayStarted(t *testing.T) {
 }
 
 func TestReplay(t *testing.T) {
-	var stdout, stderr bytes.Buffer
-	status := command(context.Background(), []string{"--replay", "../../timeline/testdata/refused.events", "-j"}, &stdout, &stderr)
-	if status != exitOK || strings.Count(stdout.String(), `"outcome":"refused"`) != 2 {
-		t.Errorf("status %d, stdout %q", status, stdout.String())
+	status, stdout, _ := replayed("refused", "-j")
+	if status != exitOK || strings.Count(stdout, `"outcome":"refused"`) != 2 {
+		t.Errorf("status %d, stdout %q", status, stdout)
 	}
-	if !strings.Contains(stderr.String(), "2 timelines, 0 lost") {
-		t.Errorf("stderr %q", stderr.String())
+}
+
+func TestSummaryCounts(t *testing.T) {
+	for recording, want := range map[string]string{"refused": "2 timelines, 0 lost", "self-connect": "16 events, 1 timeline, 0 lost"} {
+		if _, _, stderr := replayed(recording, "-j"); !strings.Contains(stderr, want) {
+			t.Errorf("%s: %q is not in %q", recording, want, stderr)
+		}
 	}
 }
 

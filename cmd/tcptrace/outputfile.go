@@ -14,7 +14,8 @@ import (
 // then it has another name, and only its owner may read it. Lines are there as they are told.
 type outputFile struct {
 	*os.File
-	path  string
+	given string // its name as it was asked for
+	path  string // where it is to be
 	whole bool
 }
 
@@ -28,13 +29,18 @@ func newOutputFile(path string, whole bool) (*outputFile, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &outputFile{f, path, false}, nil
+		return &outputFile{f, path, path, false}, nil
 	}
 	f, err := os.CreateTemp(filepath.Dir(place), "."+filepath.Base(place)+"-*")
 	if err != nil {
 		return nil, of(path, err)
 	}
-	return &outputFile{f, place, true}, nil
+	return &outputFile{f, path, place, true}, nil
+}
+
+func (f *outputFile) Write(b []byte) (int, error) {
+	n, err := f.File.Write(b)
+	return n, of(f.given, err)
 }
 
 // finish gives the file its name, or removes it where it could not be written whole.
@@ -69,7 +75,7 @@ func resolve(path string) (place string, special bool, err error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return path, false, nil
+		return target(path), false, nil
 	case err != nil:
 		return "", false, err
 	case info.IsDir():
@@ -81,6 +87,20 @@ func resolve(path string) (place string, special bool, err error) {
 		return path, true, nil // a file without a name, as /dev/stdout may be one
 	}
 	return place, false, nil
+}
+
+// target is where symbolic links lead that end at nothing.
+func target(path string) string {
+	for {
+		to, err := os.Readlink(path)
+		if err != nil {
+			return path
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		path = to
+	}
 }
 
 // removeOld: what an earlier run left must not pass for this one's.
@@ -100,6 +120,9 @@ func removeOld(path string) error {
 
 // of names in an error the file that was asked for, not the one that was to become it.
 func of(path string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var inner *fs.PathError
 	if errors.As(err, &inner) {
 		return &fs.PathError{Op: inner.Op, Path: path, Err: inner.Err}
@@ -114,7 +137,7 @@ func (o *options) checkFiles() error {
 	written := []named{{"-O", o.outputFile}, {"--record", o.record}, {"--meta", o.meta}, {"--ready-file", o.readyFile}}
 	for i, w := range written {
 		for _, other := range slices.Concat(read, written[:i]) {
-			if w.path != "" && sameFile(w.path, other.path) {
+			if w.path != "" && other.path != "" && sameFile(w.path, other.path) {
 				return usagef("%s %s: %s has this file already: give another", w.flag, w.path, other.flag)
 			}
 		}

@@ -49,6 +49,16 @@ func TestLinkStays(t *testing.T) {
 	if _, err := os.Stat(target); !os.IsNotExist(err) {
 		t.Errorf("what an earlier run left is there yet: %v", err)
 	}
+	// Also one that points to nothing yet.
+	if err := removeOld(link); err != nil {
+		t.Error(err)
+	}
+	if status, complaints := page(link); status != exitOK {
+		t.Fatalf("status %d, %s", status, complaints)
+	}
+	if to, err := os.Readlink(link); err != nil || to != "target" {
+		t.Errorf("the link leads to %q: %v", to, err)
+	}
 }
 
 // TestSpecialFileStays: a pipe, as a device, is written to and neither removed nor replaced.
@@ -81,6 +91,9 @@ func TestSpecialFileStays(t *testing.T) {
 func TestDirectoryIsNoFile(t *testing.T) {
 	dir := t.TempDir()
 	const want = "is a directory: give the file's name in it"
+	if err := (&options{outputFile: ".", meta: "m"}).checkFiles(); err != nil {
+		t.Errorf("the current directory is taken for a file that was not given: %v", err)
+	}
 	if status, complaints := page(dir); status != exitFailure || !strings.Contains(complaints, want) {
 		t.Errorf("status %d, %q", status, complaints)
 	}
@@ -93,6 +106,14 @@ func TestDirectoryIsNoFile(t *testing.T) {
 
 // TestErrorNamesWhatWasGiven, not the file that was to become it.
 func TestErrorNamesWhatWasGiven(t *testing.T) {
+	f, err := newOutputFile(filepath.Join(t.TempDir(), "page.html"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if _, err := f.Write([]byte("x")); err == nil || !strings.HasSuffix(err.Error(), "/page.html: file already closed") {
+		t.Errorf("%v", err)
+	}
 	const path = "/nonexistent/page.html"
 	if status, complaints := page(path); status != exitFailure || complaints != "tcptrace: output file: open "+path+": no such file or directory\n" {
 		t.Errorf("status %d, %q", status, complaints)

@@ -490,10 +490,10 @@ func (p *pipeline) sayLost(now uint64) {
 
 func (p *pipeline) sayLoss(lost, missed uint64) {
 	if lost > p.toldLost {
-		fmt.Fprintf(p.stderr, "tcptrace: %d events lost so far, the ring was full: raise --ring-size or filter more; timelines concerned are marked\n", lost)
+		fmt.Fprintf(p.stderr, "tcptrace: %s lost so far, the ring was full: raise --ring-size or filter more; timelines concerned are marked\n", human.AppendCount(nil, lost, "event"))
 	}
 	if missed > p.toldMissed {
-		fmt.Fprintf(p.stderr, "tcptrace: %d events missed so far, an interrupt came while one was taken down; all timelines then open are marked\n", missed)
+		fmt.Fprintf(p.stderr, "tcptrace: %s missed so far, an interrupt came while one was taken down; all timelines then open are marked\n", human.AppendCount(nil, missed, "event"))
 	}
 	p.toldLost, p.toldMissed = lost, missed
 }
@@ -548,7 +548,8 @@ func (p *pipeline) saySummary() {
 	if p.o.selected != nil {
 		shown = fmt.Sprintf(" (%d shown)", p.shown)
 	}
-	fmt.Fprintf(p.stderr, "tcptrace: %d events, %d timelines%s, %d lost%s\n", s.Events, s.Timelines, shown, s.Lost, more.String())
+	fmt.Fprintf(p.stderr, "tcptrace: %s, %s%s, %d lost%s\n", human.AppendCount(nil, s.Events, "event"),
+		human.AppendCount(nil, s.Timelines, "timeline"), shown, s.Lost, more.String())
 }
 
 // createReady creates the file that says that tracing has begun.

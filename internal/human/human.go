@@ -1,4 +1,4 @@
-// Package human writes numbers for people: durations, bytes, counts, errors.
+// Package human writes for people: durations, bytes, counts, errors, processes.
 package human
 
 import (
@@ -62,6 +62,15 @@ func AppendCount(b []byte, n uint64, of string) []byte {
 		b = append(b, 's')
 	}
 	return b
+}
+
+// Process names a process: "curl (pid 4711)", or "pid 4711" where it has no name.
+func Process(name string, pid uint32) string {
+	number := "pid " + strconv.FormatUint(uint64(pid), 10)
+	if name == "" {
+		return number
+	}
+	return name + " (" + number + ")"
 }
 
 // AppendErrno appends the error's name, or ERRNO_ and its number where it has none.

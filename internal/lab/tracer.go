@@ -222,9 +222,6 @@ func (tr *Tracer) Stop() *Output {
 	return o
 }
 
-// Signal sends the tracer a signal.
-func (tr *Tracer) Signal(s unix.Signal) { _ = tr.cmd.Process.Signal(s) }
-
 // Ended waits until the tracer has ended, and reads its output.
 func (tr *Tracer) Ended() (o *Output, status int) {
 	t := tr.t
