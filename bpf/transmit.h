@@ -110,6 +110,9 @@ static __always_inline int transmit(struct sk_buff *skb, const struct sender *by
 {
 	if (filter(&s->tuple, s->family) != WANTED)
 		return 0;
+	/* A client has a socket; without one netfilter opens in its name (synproxy). */
+	if (!READ(skb, sk) && (s->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		return 0;
 	if (by->sk && s->flags & TCP_SYN)
 		tell_connect(by->sk, &s->tuple, s->family);
 

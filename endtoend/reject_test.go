@@ -77,3 +77,54 @@ func TestDataRefused(t *testing.T) {
 		equal(t, "history", deref(end.timelines[0].History), "ShAfDr")
 	}
 }
+
+// TestRejectedOnTheWayThrough: a router that rejects what it forwards sends RSTs in other hosts' names; they and what they answer are no
+// endpoint's of it.
+func TestRejectedOnTheWayThrough(t *testing.T) {
+	for _, sc := range []struct {
+		name, match string
+		run         func(e *env, reject func())
+	}{
+		{"the SYN", "tcp dport 8080", func(e *env, reject func()) {
+			reject()
+			c := e.socketAt(e.net.Client, e.client, clientPort)
+			equal(e.t, "connect()", e.connect(c, e.server, serverPort), error(unix.ECONNREFUSED))
+		}},
+		{"data", "tcp dport 8080", func(e *env, reject func()) {
+			c, s := e.open()
+			e.exchange(c, s)
+			reject()
+			c.write(10)
+			c.readError(unix.ECONNRESET)
+		}},
+		{"the answer", "tcp sport 8080", func(e *env, reject func()) {
+			c, s := e.open()
+			e.exchange(c, s)
+			reject()
+			s.write(10)
+			s.readError(unix.ECONNRESET)
+		}},
+	} {
+		for _, family := range []string{"v4", "v6"} {
+			t.Run(strings.ReplaceAll(sc.name, " ", "-")+"/"+family, func(t *testing.T) {
+				t.Parallel()
+				lab.Need(t, "ip", "nft")
+				n, router := lab.Routed(t)
+				e := &env{t: t, net: n, family: family, client: n.Client4, server: n.Server4}
+				if family == "v6" {
+					e.client, e.server = n.Client6, n.Server6
+				}
+				stop := e.trace("-N", router.Path())
+				sc.run(e, func() {
+					router.Exec("nft", "add table inet r; add chain inet r c { type filter hook forward priority 0; }; "+
+						"add rule inet r c "+sc.match+" reject with tcp reset")
+				})
+				for _, tl := range stop().Timelines {
+					if tl.Netns == router.Inode() {
+						t.Errorf("the router has a %s's timeline: %+v", tl.Role, tl.Timeline)
+					}
+				}
+			})
+		}
+	}
+}

@@ -68,6 +68,16 @@ func (t *Timeline) EndingReset() (found *Entry) {
 	return found
 }
 
+// lostFirstReset: the first RST that came was dropped before TCP had it.
+func (t *Timeline) lostFirstReset() bool {
+	for i := range t.Entries {
+		if e := &t.Entries[i]; e.Step == StepRST && e.Dir == Rx {
+			return e.Type == EntryDrop
+		}
+	}
+	return false
+}
+
 // resetCameLate: the socket was closed before the first RST came. Between close() and the RST that it sends there is time for that.
 func (t *Timeline) resetCameLate() bool {
 	came := t.EndingReset()
@@ -203,6 +213,18 @@ func (a *Assembler) isForged(t *Timeline) bool {
 	return rst != nil && slices.ContainsFunc(to.Entries, func(e Entry) bool {
 		return e.Step == StepRST && e.Dir == Rx && e.Seq == rst.Seq && e.Ack == rst.Ack && e.Time >= rst.Time
 	})
+}
+
+// forwarded: a segment that was to be forwarded is dropped, and netfilter answered it in the name of the host that it was for (reject with
+// tcp reset). What was taken for an endpoint of this host leaves no trace.
+func (a *Assembler) forwarded(e *events.Event) {
+	t := a.find(e)
+	if t == nil || t.track.sock != 0 || t.track.countersFinal || t.track.established || t.State == events.TimeWait {
+		return
+	}
+	t.unlink()
+	a.forget(t)
+	a.stats.Timelines--
 }
 
 // reveal tells what was withheld.
