@@ -1,6 +1,8 @@
 package endtoend
 
 import (
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -125,6 +127,69 @@ func TestRejectedOnTheWayThrough(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// TestUnreachableMidway: the kernel gives up on a connection with the error that a router had told.
+func TestUnreachableMidway(t *testing.T) {
+	t.Parallel()
+	lab.Need(t, "ip", "nft")
+	n, router := lab.Routed(t)
+	e := &env{t: t, net: n, family: "v4", client: n.Client4, server: n.Server4}
+	n.Client.Sysctl("net.ipv4.tcp_retries2", "2")
+	stop := e.trace()
+	c, s := e.open()
+	e.exchange(c, s)
+	router.Exec("nft", "add table inet r; add chain inet r c { type filter hook forward priority 0; }; "+
+		"add rule inet r c tcp dport 8080 reject with icmp host-unreachable")
+	c.write(10)
+	c.readError(unix.EHOSTUNREACH)
+	tl := timelineOf(t, stop(), "client", clientPort)
+	equal(t, "teardown", tl.Teardown.Kind, "timed-out")
+	equal(t, "errno", deref(tl.Teardown.Errno), "EHOSTUNREACH")
+	if tl.ClosedBy == nil || len(tl.Findings) == 0 {
+		t.Fatalf("closed by %+v, found %+v", tl.ClosedBy, tl.Findings)
+	}
+	equal(t, "closed by", tl.ClosedBy.Side, "kernel")
+	equal(t, "found", tl.Findings[0].Code, "connection-timed-out")
+	if text := tl.Findings[0].Text; !strings.Contains(text, "192.0.2.254 said host-unreachable") {
+		t.Error(text)
+	}
+}
+
+// TestDestroyed: what ss -K ends is its doing, and was at no time its own; a listener has no timeline.
+func TestDestroyed(t *testing.T) {
+	e := whyEnv(t, "v4")
+	kill := func(h *lab.Host, filter string) {
+		out, err := exec.Command("ip", "netns", "exec", h.Name, "ss", "-tanK", filter).CombinedOutput()
+		if err != nil {
+			t.Skipf("needs a kernel with CONFIG_INET_DIAG_DESTROY: %v: %s", err, out)
+		}
+	}
+	stop := e.trace()
+	c, _ := e.open()
+	kill(e.net.Server, "dport = :40000")
+	c.readError(unix.ECONNRESET)
+	e.net.Server.Drop("input", "tcp dport 8080", 0)
+	k := e.socketAt(e.net.Client, e.client, clientPort+1)
+	k.must("O_NONBLOCK", unix.SetNonblock(k.fd, true))
+	equal(t, "connect()", e.connect(k, e.server, serverPort), error(unix.EINPROGRESS))
+	kill(e.net.Client, "sport = :40001")
+	kill(e.net.Server, "sport = :8080")
+	lab.Eventually(t, "the listener is gone", func() bool { return len(e.net.Server.Sockets(serverPort)) == 0 })
+	out := stop()
+	equal(t, "timelines", len(out.Timelines), 4) // both ends of both connections: the second's SYN came
+	sv, cancelled := timelineOf(t, out, "server", clientPort), timelineOf(t, out, "client", clientPort+1)
+	if p := sv.Process; p == nil || p.PID != os.Getpid() {
+		t.Errorf("the server's owner is %+v", p)
+	}
+	for _, tl := range []*lab.Timeline{sv, cancelled} {
+		if tl.ClosedBy.PID == nil || *tl.ClosedBy.PID == os.Getpid() || tl.ClosedBy.Call != nil {
+			t.Errorf("%s: closed by %+v", tl.Role, tl.ClosedBy)
+		}
+		if text := tl.Findings[0].Text; !strings.Contains(text, "destroyed from outside, as ss -K does") {
+			t.Error(text)
 		}
 	}
 }

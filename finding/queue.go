@@ -16,11 +16,11 @@ func (f *Finder) overflow() {
 		q := h.Queues.Value
 		of := fmt.Sprintf("of %s, %s", f.t.Local, f.process())
 		if q.Waiting > q.Backlog {
-			f.add("accept-queue-full", "%s came when the accept queue %s, was full: %d connections waited for accept(), its backlog is %d.%s",
-				count(uint64(h.Overflows), "SYN"), of, q.Waiting, q.Backlog, f.unansweredSYN())
+			f.add("accept-queue-full", "%s came when the accept queue %s, was full: %s waited for accept(), its backlog is %d.%s",
+				count(uint64(h.Overflows), "SYN"), of, count(uint64(q.Waiting), "connection"), q.Backlog, f.unansweredSYN())
 		} else if h.Kind == timeline.HandshakeSYNCookie || s.synack[tx].n == 0 || s.syn[rx].repeats > 0 {
-			f.add("syn-queue-full", "%s came when the SYN queue %s, was full: %d connections were half-open, with a backlog of %d and net.ipv4.tcp_max_syn_backlog at %d.%s",
-				count(uint64(h.Overflows), "SYN"), of, q.HalfOpen, q.Backlog, q.MaxHalfOpen, f.unansweredSYN())
+			f.add("syn-queue-full", "%s came when the SYN queue %s, was full: %s half-open, with a backlog of %d and net.ipv4.tcp_max_syn_backlog at %d.%s",
+				count(uint64(h.Overflows), "SYN"), of, count(uint64(q.HalfOpen), "connection")+plural(int(q.HalfOpen), " was", " were"), q.Backlog, q.MaxHalfOpen, f.unansweredSYN())
 		}
 		return
 	}
@@ -30,8 +30,8 @@ func (f *Finder) overflow() {
 	q := h.AcceptQueue.Value
 	switch {
 	case q.Full() && s.synack[tx].repeats > 0:
-		f.add("accept-queue-full", "The SYN-ACK was sent again while the accept queue of %s, %s, was full: %d connections waited for accept(), its backlog is %d. The kernel ignores the third ACK then.",
-			f.t.Local, f.process(), q.Waiting, q.Backlog)
+		f.add("accept-queue-full", "The SYN-ACK was sent again while the accept queue of %s, %s, was full: %s waited for accept(), its backlog is %d. The kernel ignores the third ACK then.",
+			f.t.Local, f.process(), count(uint64(q.Waiting), "connection"), q.Backlog)
 	case q.Waiting >= q.Backlog && s.syn[rx].repeats > 0 && s.syn[rx].drops == 0 && f.answeredLate():
 		f.add("accept-queue-full", "%s got no answer, and when one did, %s waited for accept() on %s, %s, whose backlog is %d: the queue was full before (inferred).",
 			count(uint64(s.syn[rx].n-1), "SYN"), count(uint64(q.Waiting), "connection"), f.t.Local, f.process(), q.Backlog)
