@@ -87,13 +87,17 @@ func (f *Finder) clientFailed() {
 
 // canceller is who gave up connecting, and how.
 func (f *Finder) canceller() string {
+	who := f.process()
+	if f.t.Process.Source == events.SourceUnknown {
+		who = "The application"
+	}
 	switch {
 	case unix.Errno(f.t.Handshake.Errno) == unix.ECONNABORTED:
 		return "The socket of " + f.process() + " was destroyed from outside, as ss -K does,"
 	case f.t.ClosedBy.Call == events.CloseDisconnect:
-		return f.process() + " gave up, by shutdown() or connect() to AF_UNSPEC,"
+		return who + " gave up, by shutdown() or connect() to AF_UNSPEC,"
 	}
-	return f.process() + " closed the socket, or ended,"
+	return who + " closed the socket, or ended,"
 }
 
 // nobody says that no socket was there for the SYN-ACK.
