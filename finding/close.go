@@ -121,7 +121,7 @@ func (f *Finder) inferredReason() string {
 	case d.ResetCause == timeline.ResetAfterClose:
 		return "data came though the application had closed (inferred)"
 	case f.aborted() == nil:
-		return "the kernel did it on its own (reason not known)"
+		return "the kernel, or its firewall, did it on its own (reason not known)"
 	}
 	return "closed with data unread, or with SO_LINGER 0 (inferred)"
 }

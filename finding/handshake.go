@@ -132,7 +132,7 @@ func (f *Finder) serverFailed() {
 	case synacks.n == 0 && s.drops > 0:
 		f.synDropped()
 	case t.Handshake.Outcome == timeline.OutcomeRefused:
-		said := ""
+		said := ", or this host's firewall rejects it"
 		if t.Teardown.ResetReason != 0 {
 			said = " (" + f.resetReason() + ", in the kernel's word)"
 		}

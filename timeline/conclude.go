@@ -243,8 +243,8 @@ func (t *Timeline) concludeTeardown(s *summary) {
 	default:
 		d.Kind = TeardownFourWay
 	}
-	if d.ResetBy == SideRemote && t.lostFirstReset() {
-		d.ResetReason = 0 // the other end's word is for that one
+	if d.ResetBy == SideRemote && !t.isExplained() {
+		d.ResetReason = 0
 	}
 	if d.Kind != TeardownReset && properly {
 		d.ResetBy = SideUnknown // it came too late to end anything, or was ignored

@@ -51,6 +51,9 @@ func (t *Timeline) resetFor(reason uint32) {
 	t.Teardown.ResetReason = reason
 	if p := t.track.peer; p != nil && p.ID == t.PeerID && p.Teardown.ResetReason == 0 && p.Teardown.ResetBy != SideLocal {
 		p.Teardown.ResetReason = reason
+		if r := t.EndingReset(); r != nil {
+			p.track.explained = Some(resetID{r.Seq, r.Flags})
+		}
 	}
 }
 
@@ -68,14 +71,16 @@ func (t *Timeline) EndingReset() (found *Entry) {
 	return found
 }
 
-// lostFirstReset: the first RST that came was dropped before TCP had it.
-func (t *Timeline) lostFirstReset() bool {
-	for i := range t.Entries {
-		if e := &t.Entries[i]; e.Step == StepRST && e.Dir == Rx {
-			return e.Type == EntryDrop
-		}
-	}
-	return false
+// resetID tells an RST from another one of the same end.
+type resetID struct {
+	seq   uint32
+	flags events.Flags
+}
+
+// isExplained: the other end's word is for the RST that ended the connection here, and not for one that was dropped on the way.
+func (t *Timeline) isExplained() bool {
+	known, came := t.track.explained, t.EndingReset()
+	return !known.Known || came == nil || known.Value == resetID{came.Seq, came.Flags}
 }
 
 // resetCameLate: the socket was closed before the first RST came. Between close() and the RST that it sends there is time for that.

@@ -145,7 +145,7 @@ func TestForwardedIsRejected(t *testing.T) {
 
 // TestReasonOfADroppedReset: why the other end sent the RST that was dropped here is not why it sent the one that ended the connection.
 func TestReasonOfADroppedReset(t *testing.T) {
-	for _, dropped := range []bool{false, true} {
+	for _, second := range []events.Flags{0, events.RST | events.ACK} {
 		s := newStory(t, timeline.Options{})
 		s.peerSegment(events.KindTransmit, events.SYN, x)
 		s.established(7)
@@ -155,9 +155,9 @@ func TestReasonOfADroppedReset(t *testing.T) {
 		s.sendFromPeer(r)
 		s.segment(events.KindReceive, events.RST, 0, 0, 0)
 		want := uint32(9)
-		if dropped {
+		if second != 0 {
 			s.segment(events.KindDrop, events.RST, 0, 0, 0)
-			s.segment(events.KindReceive, events.RST, 0, 0, 0)
+			s.segment(events.KindReceive, second, 0, 0, 0)
 			want = 0
 		}
 		s.state(7, events.Established, events.Close, 0)
