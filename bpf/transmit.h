@@ -138,6 +138,13 @@ static __always_inline int transmit(struct sk_buff *skb, const struct sender *by
 	}
 	if (by->listener)
 		f->listener = by->listener;
+	/*
+	 * An RST that answers a SYN has ACK (RFC 9293, section 3.10.7.1). The one that waited was
+	 * another host's: netfilter rejects what came since.
+	 */
+	if ((s->flags & (TCP_RST | TCP_ACK)) == TCP_RST &&
+	    (f->arrival.tcp_header[13] & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		f->bits &= ~FLOW_ARRIVAL;
 	if (!(f->bits & FLOW_LOCAL) || (filter_pid && s->flags & TCP_SYN)) {
 		f->bits &= ~FLOW_WANTED;
 		confirm(f, &s->tuple, wanted_sender(by));

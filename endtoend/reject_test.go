@@ -1,6 +1,7 @@
 package endtoend
 
 import (
+	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -127,6 +128,28 @@ func TestRejectedOnTheWayThrough(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// TestPublishedPortIsRejected: a router that translates a connection and rejects what comes later did not refuse its SYN.
+func TestPublishedPortIsRejected(t *testing.T) {
+	t.Parallel()
+	n, router := lab.Routed(t)
+	nat(t, router, "add rule ip nat pre tcp dport 9000 dnat to 198.51.100.1:8080")
+	e := &env{t: t, net: n, family: "v4", client: n.Client4, server: n.Server4}
+	stop := e.trace("-N", router.Path())
+	e.listen()
+	c := e.socketAt(n.Client, e.client, clientPort)
+	c.must("connect", e.connect(c, netip.MustParseAddr("192.0.2.254"), 9000))
+	e.exchange(c, e.accept())
+	router.Exec("nft", "add table inet r; add chain inet r c { type filter hook forward priority 0; }; "+
+		"add rule inet r c tcp dport 8080 reject with tcp reset")
+	c.write(10)
+	c.readError(unix.ECONNRESET)
+	for _, tl := range stop().Timelines {
+		if tl.Netns == router.Inode() && (tl.Role == "server" || tl.Handshake.Outcome == "refused") {
+			t.Errorf("the router's timeline: %+v", tl.Timeline)
 		}
 	}
 }

@@ -50,7 +50,7 @@ func (f *Finder) resets() {
 
 // strayReset tells of a RST of a connection of which no state was seen.
 func (f *Finder) strayReset() {
-	rst, why := f.s.rst, ""
+	rst, why := f.s.rst, ", or its firewall rejects what came"
 	if f.t.Teardown.ResetReason != 0 {
 		why = " (" + f.resetReason() + ", in the kernel's word)"
 	}
