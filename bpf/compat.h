@@ -46,6 +46,17 @@ static __always_inline bool ends_here(unsigned long dst, __u8 family)
 	       BPF_CORE_READ((struct rt6_info *)dst, rt6i_flags) & RTF_LOCAL;
 }
 
+/* Whether it leads on to another host. */
+static __always_inline bool leads_on(unsigned long dst, __u8 family)
+{
+	if (BPF_CORE_READ((struct dst_entry *)dst, flags) & (DST_FAKE_RTABLE | DST_METADATA))
+		return false;
+	if (family == 4)
+		return BPF_CORE_READ((struct rtable *)dst, rt_type) == RTN_UNICAST;
+	return bpf_core_field_exists(struct rt6_info, rt6i_flags) &&
+	       !(BPF_CORE_READ((struct rt6_info *)dst, rt6i_flags) & RTF_LOCAL);
+}
+
 /*
  * 6.2 (a35b9af4ec2c): bpf_rdonly_cast(), by which any address has a type of the kernel's BTF: what is there
  * can be loaded, and a bad address reads as 0. Before, and where nothing has types, it is copied.

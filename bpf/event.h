@@ -78,6 +78,8 @@ enum event_note {
 	NOTE_SYN_COOKIE = 1 << 3,
 	/* The segment was dropped on its way out; without it, on its way in. */
 	NOTE_OUTBOUND = 1 << 4,
+	/* DROP: it was to be forwarded. */
+	NOTE_FORWARDED = 1 << 6,
 	/* The owner is one of several processes that hold the socket, or its listener. */
 	NOTE_SHARED = 1 << 6,
 	/* SNAPSHOT: the one at the end. */

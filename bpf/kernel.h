@@ -249,6 +249,7 @@ struct sk_buff {
 
 struct dst_entry {
 	struct net_device *dev;
+	unsigned short flags;
 } KERNEL_STRUCT;
 
 /* include/net/route.h; rt_type is RTN_LOCAL for what ends here */
@@ -263,8 +264,12 @@ struct rt6_info {
 	__u32 rt6i_flags;
 } KERNEL_STRUCT;
 
+#define RTN_UNICAST 1
 #define RTN_LOCAL 2
 #define RTF_LOCAL 0x80000000
+/* include/net/dst.h: no route: what a bridge lends to netfilter, and what a tunnel says of where a packet came from */
+#define DST_FAKE_RTABLE 0x0010
+#define DST_METADATA 0x0080
 #define SKB_DST_PTRMASK (~1UL) /* include/linux/skbuff.h */
 
 typedef struct {

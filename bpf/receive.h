@@ -98,6 +98,30 @@ static __always_inline bool routed_here(struct sk_buff *skb, __u8 family)
 	return dst && ends_here(dst, family);
 }
 
+/* Whether a packet that came in is to be forwarded. */
+static __always_inline bool is_forwarded(struct sk_buff *skb, __u8 family)
+{
+	unsigned long dst = READ(skb, _skb_refdst) & SKB_DST_PTRMASK;
+
+	return dst && leads_on(dst, family);
+}
+
+/*
+ * What is dropped was forwarded, and yet something of this host was told of its flow: netfilter has answered in another
+ * host's name (reject with tcp reset). None of it is this host's.
+ */
+static __always_inline void tell_forwarded(const struct segment *s, __u32 reason)
+{
+	struct event *e = begin_segment(KIND_DROP, s, 0, bpf_ktime_get_boot_ns());
+
+	bpf_map_delete_elem(&flows, &s->tuple);
+	if (!e)
+		return;
+	e->of.segment.reason = reason;
+	e->notes |= NOTE_FORWARDED;
+	submit(e);
+}
+
 /* The namespace in which the skb died: output hooks see no device yet. */
 static __always_inline __u32 skb_netns(struct sk_buff *skb)
 {
@@ -155,6 +179,10 @@ static __always_inline int drop(struct sk_buff *skb, __u32 reason)
 		f = make_flow(&s.tuple);
 		if (!f)
 			return 0;
+	}
+	if (!outbound && f->bits & FLOW_LOCAL && is_forwarded(skb, s.family)) {
+		tell_forwarded(&s, reason);
+		return 0;
 	}
 	bool was_told = is_last(f, skb, &s);
 	/* What a device was given is not without one: it is another skb in the same memory. */

@@ -110,6 +110,9 @@ static __always_inline int transmit(struct sk_buff *skb, const struct sender *by
 {
 	if (filter(&s->tuple, s->family) != WANTED)
 		return 0;
+	/* A client has a socket; without one netfilter opens in its name (synproxy). */
+	if (!READ(skb, sk) && (s->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		return 0;
 	if (by->sk && s->flags & TCP_SYN)
 		tell_connect(by->sk, &s->tuple, s->family);
 
@@ -135,6 +138,13 @@ static __always_inline int transmit(struct sk_buff *skb, const struct sender *by
 	}
 	if (by->listener)
 		f->listener = by->listener;
+	/*
+	 * An RST that answers a SYN has ACK (RFC 9293, section 3.10.7.1). The one that waited was
+	 * another host's: netfilter rejects what came since.
+	 */
+	if ((s->flags & (TCP_RST | TCP_ACK)) == TCP_RST &&
+	    (f->arrival.tcp_header[13] & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		f->bits &= ~FLOW_ARRIVAL;
 	if (!(f->bits & FLOW_LOCAL) || (filter_pid && s->flags & TCP_SYN)) {
 		f->bits &= ~FLOW_WANTED;
 		confirm(f, &s->tuple, wanted_sender(by));

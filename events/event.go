@@ -105,7 +105,8 @@ const (
 	NoteUnconfirmed = Notes(gen.BPFEventNoteNOTE_UNCONFIRMED)
 	NoteShared      = Notes(gen.BPFEventNoteNOTE_SHARED)
 	NoteLast        = Notes(gen.BPFEventNoteNOTE_LAST)
-	NoteUntold      = Notes(gen.BPFEventNoteNOTE_UNTOLD) // of a drop
+	NoteUntold      = Notes(gen.BPFEventNoteNOTE_UNTOLD)    // of a drop
+	NoteForwarded   = Notes(gen.BPFEventNoteNOTE_FORWARDED) // of a drop
 )
 
 // Has reports whether all of want are set.

@@ -23,7 +23,10 @@ func (f *Finder) resets() {
 		return
 	}
 	if t.Teardown.Kind != timeline.TeardownReset {
-		if t.State == events.Close || t.State == events.TimeWait {
+		over := t.State == events.Close || t.State == events.TimeWait
+		if over && f.s.last == nil {
+			f.strayReset()
+		} else if over {
 			f.add("reset-after-close", "A RST %s at %s, in %s: both sides had closed already.",
 				sentOrCame(rst.Dir), f.at(rst.Time), f.s.beforeRST)
 		}
@@ -46,6 +49,19 @@ func (f *Finder) resets() {
 	}
 }
 
+// strayReset tells of a RST of a connection of which no state was seen.
+func (f *Finder) strayReset() {
+	rst, why := f.s.rst, ", or its firewall rejects what came"
+	if f.t.Teardown.ResetReason != 0 {
+		why = " (" + f.resetReason() + ", in the kernel's word)"
+	}
+	if rst.Dir == tx {
+		f.add("reset-stray", "This host answered a segment of %s with an RST at %s: it had no such connection, or none any more%s.", f.t.Remote, f.at(rst.Time), why)
+	} else {
+		f.add("reset-stray", "%s sent an RST at %s, and no socket was seen here for the connection.", f.t.Remote, f.at(rst.Time))
+	}
+}
+
 // outOfMemory: TCP had too much to remember to go on closing this.
 func (f *Finder) outOfMemory() bool {
 	d := &f.t.Teardown
@@ -63,7 +79,7 @@ func (f *Finder) orphanLimit() {
 
 // resetter is the process whose call made the RST, or this host.
 func (f *Finder) resetter() string {
-	if e := f.aborted(); e != nil {
+	if e := f.aborted(); e != nil && !f.hadNoSocket() {
 		return human.Process(e.Comm.String(), e.PID)
 	}
 	return "This host"
@@ -87,12 +103,14 @@ func (f *Finder) inferredReason() string {
 		case events.FinWait1, events.FinWait2, events.Closing:
 			return "it came after this end's FIN; its application closed with data unread, or was gone (inferred)"
 		}
-		return "its application aborted (data unread at close, SO_LINGER 0), or nobody there knew the connection any more (inferred)"
+		return "its application aborted (data unread at close, SO_LINGER 0), nobody there knew the connection any more, or something on the way sent it (inferred)"
 	}
 	d := &t.Teardown
 	switch {
-	case unix.Errno(d.Errno) == unix.ECONNABORTED:
+	case f.destroyed():
 		return "the socket was destroyed from outside, as ss -K does (inferred)"
+	case f.disconnected():
+		return "the application disconnected it, connect() to AF_UNSPEC (inferred)"
 	case d.ResetCause == timeline.ResetTimeout:
 		return "keepalives or TCP_USER_TIMEOUT ran out (inferred)"
 	case d.ResetCause == timeline.ResetUnread && t.Traffic.RxBytes.Known:
@@ -104,15 +122,30 @@ func (f *Finder) inferredReason() string {
 	case d.ResetCause == timeline.ResetAfterClose:
 		return "data came though the application had closed (inferred)"
 	case f.aborted() == nil:
-		return "the kernel did it on its own (reason not known)"
+		return "the kernel, or its firewall, did it on its own (reason not known)"
 	}
 	return "closed with data unread, or with SO_LINGER 0 (inferred)"
 }
 
-// saidReason is the kernel's word, with what is inferred where that says more.
+// destroyed: a process ended the socket from outside (tcp_abort()).
+func (f *Finder) destroyed() bool { return unix.Errno(f.t.Teardown.Errno) == unix.ECONNABORTED }
+
+// disconnected: connect() to AF_UNSPEC ended the connection.
+func (f *Finder) disconnected() bool {
+	c := &f.t.ClosedBy
+	e := f.aborted()
+	return e != nil && c.Call == events.CloseDisconnect && c.PID == e.PID
+}
+
+// hadNoSocket: by the kernel's word the socket was gone when this host sent the RST.
+func (f *Finder) hadNoSocket() bool {
+	return f.t.Teardown.ResetReason != 0 && f.resetReason() == timeline.ResetNoSocket.String()
+}
+
+// saidReason is the kernel's word, with what is inferred where that says more, and not something else.
 func (f *Finder) saidReason(inferred string) string {
 	word := f.resetReason() + ", in the kernel's word"
-	if f.t.Teardown.ResetCause == timeline.ResetUnexplained {
+	if f.hadNoSocket() || f.t.Teardown.ResetCause == timeline.ResetUnexplained && !f.destroyed() && !f.disconnected() {
 		return word
 	}
 	return inferred[:len(inferred)-len(" (inferred)")] + " (" + word + ")"
@@ -219,9 +252,9 @@ func (f *Finder) unanswered() {
 	}
 	switch state {
 	case events.FinWait1, events.LastAck, events.Closing:
-		if fins.n > 0 && (f.timedOut() || !t.End.Known && fins.repeats > 0) {
-			f.add("fin-unacknowledged", "%s sent, %s%s, and no ACK came in %s%s.", were(uint64(fins.n), "FIN"),
-				f.times(tx, timeline.StepFIN), f.dropped(tx, timeline.StepFIN), span(waited-min(waited, fins.first.Time)), errno(t.Teardown.Errno))
+		if fins.n > 0 && (f.timedOut() || f.destroyed() && t.Teardown.Kind == timeline.TeardownUnobserved || !t.End.Known && fins.repeats > 0) {
+			f.add("fin-unacknowledged", "%s sent, %s%s, and no ACK came in %s%s%s.", were(uint64(fins.n), "FIN"),
+				f.times(tx, timeline.StepFIN), f.dropped(tx, timeline.StepFIN), span(waited-min(waited, fins.first.Time)), errno(t.Teardown.Errno), f.icmp())
 			return
 		}
 	case events.FinWait2:
@@ -232,7 +265,8 @@ func (f *Finder) unanswered() {
 		}
 	}
 	if f.timedOut() {
-		f.add("connection-timed-out", "The kernel gave up in %s at %s: the other end acknowledged nothing any more (ETIMEDOUT).", state, f.at(waited))
+		f.add("connection-timed-out", "The kernel gave up in %s at %s%s: the other end had acknowledged nothing new for too long%s.",
+			state, f.at(waited), errno(t.Teardown.Errno), f.icmp())
 	}
 }
 

@@ -1,6 +1,7 @@
 package finding
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -58,7 +59,7 @@ func TestResetReasons(t *testing.T) {
 		return c
 	}
 	words := func(r uint32) string {
-		return map[uint32]string{11: "TCP_ABORT_ON_CLOSE", 13: "TCP_ABORT_ON_MEMORY", 14: "TCP_STATE"}[r]
+		return map[uint32]string{2: "NO_SOCKET", 11: "TCP_ABORT_ON_CLOSE", 13: "TCP_ABORT_ON_MEMORY", 14: "TCP_STATE"}[r]
 	}
 	for want, c := range map[string]*connection{
 		"in ESTABLISHED: its application aborted":    reset(rx, events.Established),
@@ -79,7 +80,23 @@ func TestResetReasons(t *testing.T) {
 		}(),
 		"left unread (TCP_ABORT_ON_CLOSE, in the kernel's word)": caused(timeline.ResetUnread, 11),
 		": reset reason 99, in the kernel's word":                caused(timeline.ResetUnexplained, 99),
-		"as ss -K does": func() *connection {
+		"as ss -K does (TCP_STATE, in the kernel's word)": func() *connection {
+			c := byProcess(reset(tx, events.Established))
+			c.t.Teardown.Errno, c.t.Teardown.ResetReason = uint16(unix.ECONNABORTED), 14
+			return c
+		}(),
+		"connect() to AF_UNSPEC (TCP_STATE, in the kernel's word)": func() *connection {
+			c := byProcess(reset(tx, events.Established))
+			c.t.Teardown.ResetReason = 14
+			c.t.ClosedBy = timeline.Closer{Actor: timeline.Actor{PID: 7}, Call: events.CloseDisconnect}
+			return c
+		}(),
+		"in FIN_WAIT2: NO_SOCKET, in the kernel's word": func() *connection {
+			c := reset(tx, events.FinWait2)
+			c.t.Teardown.ResetCause, c.t.Teardown.ResetReason = timeline.ResetAfterClose, 2
+			return c
+		}(),
+		"as ss -K does (inferred)": func() *connection {
 			c := byProcess(reset(tx, events.Established))
 			c.t.Teardown.Errno = uint16(unix.ECONNABORTED)
 			return c
@@ -132,4 +149,43 @@ func TestNoData(t *testing.T) {
 			t.Errorf("complete %v: found %q, want %q", complete, got, want)
 		}
 	}
+}
+
+// TestGivenUp: the kernel's error, and who had told it by ICMP. That the other end acknowledged nothing at all is not said: it may have had a window of 0.
+func TestGivenUp(t *testing.T) {
+	c := client().opened().to(events.Close)
+	c.t.Teardown.Kind, c.t.Teardown.Errno = timeline.TeardownTimedOut, uint16(unix.EHOSTUNREACH)
+	c.t.ICMP = timeline.Some(timeline.ICMPError{From: netip.MustParseAddr("192.0.2.254"), Type: 3, Code: 1})
+	c.t.End = timeline.Some(c.next())
+	c.is(t, "connection-timed-out", "(EHOSTUNREACH): the other end had acknowledged nothing new for too long; 192.0.2.254 said host-unreachable")
+
+	c = client().opened().segment(rx, finACK, timeline.StepFIN, 1, 1).to(events.CloseWait).to(events.LastAck).
+		segment(tx, finACK, timeline.StepFIN, 1, 2).to(events.Close)
+	c.t.Teardown.Kind, c.t.Teardown.Errno = timeline.TeardownUnobserved, uint16(unix.ECONNABORTED)
+	c.t.End = timeline.Some(c.next())
+	c.is(t, "fin-unacknowledged", "(ECONNABORTED)")
+}
+
+// TestStrayReset: of a connection of which there is nothing else, nothing else is said.
+func TestStrayReset(t *testing.T) {
+	for _, dir := range []timeline.Dir{tx, rx} {
+		c := client()
+		c.t.Entries, c.t.Role, c.t.State, c.t.Complete = nil, timeline.RoleUnknown, events.Close, false
+		c.segment(rx, finACK, timeline.StepFIN, 1, 1).segment(dir, events.RST, timeline.StepRST, 1, 0)
+		c.t.Handshake.Outcome, c.t.Teardown.Kind = timeline.OutcomeUnobserved, timeline.TeardownNone
+		c.t.Teardown.ResetReason = map[timeline.Dir]uint32{tx: 2}[dir]
+		c.t.End = timeline.Some(c.next())
+		c.is(t, "reset-stray", map[timeline.Dir]string{
+			tx: "had no such connection, or none any more (NO_SOCKET, in the kernel's word)",
+			rx: "no socket was seen here",
+		}[dir])
+	}
+	// One whose first change of state is its end has been somewhere before.
+	c := client()
+	c.t.Entries, c.t.Complete = nil, false
+	c.segment(rx, events.RST, timeline.StepRST, 1, 0)
+	c.t.State = events.Established
+	c.to(events.Close)
+	c.t.Handshake.Outcome, c.t.Teardown.Kind = timeline.OutcomeUnobserved, timeline.TeardownReset
+	c.is(t, "reset-received", "in ESTABLISHED")
 }

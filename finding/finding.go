@@ -114,6 +114,9 @@ func (f *Finder) look() {
 	for i := range f.t.Entries {
 		e := &f.t.Entries[i]
 		if e.Type == timeline.EntryState {
+			if f.s.rst != nil && f.s.last == nil {
+				f.s.beforeRST = e.From // its first change that was seen
+			}
 			f.s.last, state = e, e.To
 			continue
 		}

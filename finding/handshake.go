@@ -80,9 +80,24 @@ func (f *Finder) clientFailed() {
 		f.add("no-syn-sent", "connect() from %s to %s ended after %s, and no SYN had left%s: these addresses and ports are taken, or it was given up while the next hop was looked for.",
 			t.Local, remote, took, errno(t.Handshake.Errno))
 	default:
-		f.add("connect-cancelled", "%s closed the socket, or ended, %s after it began to connect to %s: %s sent, %s, and none was answered%s.",
-			f.process(), took, remote, were(uint64(syns.n), "SYN"), f.times(tx, timeline.StepSYN), errno(t.Handshake.Errno))
+		f.add("connect-cancelled", "%s %s after it began to connect to %s: %s sent, %s, and no SYN-ACK came%s%s.",
+			f.canceller(), took, remote, were(uint64(syns.n), "SYN"), f.times(tx, timeline.StepSYN), errno(t.Handshake.Errno), f.icmp())
 	}
+}
+
+// canceller is who gave up connecting, and how.
+func (f *Finder) canceller() string {
+	who := f.process()
+	if f.t.Process.Source == events.SourceUnknown {
+		who = "The application"
+	}
+	switch {
+	case unix.Errno(f.t.Handshake.Errno) == unix.ECONNABORTED:
+		return "The socket of " + f.process() + " was destroyed from outside, as ss -K does,"
+	case f.t.ClosedBy.Call == events.CloseDisconnect:
+		return who + " gave up, by shutdown() or connect() to AF_UNSPEC,"
+	}
+	return who + " closed the socket, or ended,"
 }
 
 // nobody says that no socket was there for the SYN-ACK.
@@ -117,7 +132,7 @@ func (f *Finder) serverFailed() {
 	case synacks.n == 0 && s.drops > 0:
 		f.synDropped()
 	case t.Handshake.Outcome == timeline.OutcomeRefused:
-		said := ""
+		said := ", or this host's firewall rejects it"
 		if t.Teardown.ResetReason != 0 {
 			said = " (" + f.resetReason() + ", in the kernel's word)"
 		}
@@ -144,7 +159,7 @@ func (f *Finder) synDropped() {
 	if syns.first == nil {
 		return
 	}
-	f.add("syn-dropped-here", "%s of %s, for %s, came %s and %s dropped here (%s): the other end gets no answer.",
+	f.add("syn-dropped-here", "%s of %s, for %s, came %s and %s dropped here (%s): the other end gets no SYN-ACK.",
 		count(uint64(syns.n), "SYN"), f.t.Remote, f.t.Local, f.times(rx, timeline.StepSYN), plural(syns.n, "was", "were"), f.reason(syns.first.DropReason))
 }
 
@@ -289,4 +304,7 @@ func allOf(n int, of string) string {
 }
 
 // timedOut reports whether the kernel gave up on the other end.
-func (f *Finder) timedOut() bool { return unix.Errno(f.t.Teardown.Errno) == unix.ETIMEDOUT }
+func (f *Finder) timedOut() bool {
+	d := &f.t.Teardown
+	return unix.Errno(d.Errno) == unix.ETIMEDOUT || d.Kind == timeline.TeardownTimedOut && d.Errno != 0
+}

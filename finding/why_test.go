@@ -137,3 +137,24 @@ func TestNegotiated(t *testing.T) {
 		c.is(t, want, "")
 	}
 }
+
+// TestConnectCancelled: who gave up, and what ICMP had said by then.
+func TestConnectCancelled(t *testing.T) {
+	for words, change := range map[string]func(*timeline.Timeline){
+		"The application closed the socket, or ended, 3.00 ms after it began": func(*timeline.Timeline) {},
+		"The application gave up, by shutdown() or connect()": func(tl *timeline.Timeline) {
+			tl.ClosedBy.Call = events.CloseDisconnect
+		},
+		"The socket of the application was destroyed from outside, as ss -K does, 3.00 ms": func(tl *timeline.Timeline) {
+			tl.Handshake.Errno = uint16(unix.ECONNABORTED)
+		},
+		"no SYN-ACK came; that host itself said port-unreachable": func(tl *timeline.Timeline) {
+			tl.ICMP = timeline.Some(timeline.ICMPError{From: tl.Remote.Addr(), Type: 3, Code: 3})
+		},
+	} {
+		c := client().to(events.SynSent).segment(tx, syn, timeline.StepSYN, 0, 0).to(events.Close)
+		c.t.Handshake.Outcome, c.t.Teardown.Kind, c.t.End = timeline.OutcomeAborted, timeline.TeardownNone, timeline.Some(uint64(3e6))
+		change(&c.t)
+		c.is(t, "connect-cancelled", words)
+	}
+}

@@ -135,6 +135,7 @@ const (
 	BPFEventNoteNOTE_BY_PROCESS   BPFEventNote = 4
 	BPFEventNoteNOTE_SYN_COOKIE   BPFEventNote = 8
 	BPFEventNoteNOTE_OUTBOUND     BPFEventNote = 16
+	BPFEventNoteNOTE_FORWARDED    BPFEventNote = 64
 	BPFEventNoteNOTE_SHARED       BPFEventNote = 64
 	BPFEventNoteNOTE_LAST         BPFEventNote = 128
 	BPFEventNoteNOTE_UNTOLD       BPFEventNote = 128

@@ -153,7 +153,11 @@ func (a *Assembler) Add(e *events.Event) []Update {
 	case events.KindReceive:
 		a.segment(e, Rx)
 	case events.KindDrop:
-		a.drop(e)
+		if e.Notes().Has(events.NoteForwarded) {
+			a.forwarded(e)
+		} else {
+			a.drop(e)
+		}
 	case events.KindOwner:
 		t := a.find(e)
 		if t == nil {

@@ -232,16 +232,19 @@ func (t *Timeline) concludeTeardown(s *summary) {
 		if begin == nil || s.rst.Time < begin.Time {
 			begin = s.rst
 		}
-	case t.track.timeout():
+	case t.gaveUp(over):
 		d.Kind = TeardownTimedOut
 	case t.track.visitedClosing:
 		d.Kind = TeardownSimultaneous
-	case closing == nil:
+	case closing == nil, unix.Errno(t.track.errno) == unix.ECONNABORTED: // ss -K sends no RST in LAST_ACK
 		d.Kind = TeardownUnobserved
 	case closing.FINACK:
 		d.Kind = TeardownThreeSegment
 	default:
 		d.Kind = TeardownFourWay
+	}
+	if d.ResetBy == SideRemote && !t.isExplained() {
+		d.ResetReason = 0
 	}
 	if d.Kind != TeardownReset && properly {
 		d.ResetBy = SideUnknown // it came too late to end anything, or was ignored
@@ -256,8 +259,24 @@ func (t *Timeline) givenUp(s *summary) bool {
 	return s.rst != nil && s.rst.Dir == Tx && t.track.local.unanswered()
 }
 
-// timeout: the kernel gave up on the other side.
-func (k *tracking) timeout() bool { return k.errno == uint16(unix.ETIMEDOUT) || k.orphanExpired }
+// gaveUp: the kernel gave up on the other side. The error is ETIMEDOUT, or what an ICMP message had said of a segment meanwhile
+// (tcp_write_err()). One that the application asked for (IP_RECVERR) may also be pending when the connection is closed in order.
+func (t *Timeline) gaveUp(over *Entry) bool {
+	k := &t.track
+	switch unix.Errno(k.errno) {
+	case unix.ETIMEDOUT:
+		return true
+	case 0, unix.ECONNRESET, unix.EPIPE, unix.ECONNABORTED:
+		return k.orphanExpired
+	}
+	switch over.From {
+	case events.Established, events.CloseWait, events.FinWait1:
+		return over.To == events.Close
+	case events.LastAck, events.Closing:
+		return over.To == events.Close && k.local.unanswered()
+	}
+	return k.orphanExpired
+}
 
 func (t *Timeline) concludeCloser(begin *Entry) {
 	d, c := &t.Teardown, &t.ClosedBy
@@ -269,8 +288,13 @@ func (t *Timeline) concludeCloser(begin *Entry) {
 		return
 	}
 	if begin == nil {
-		if t.track.aborted {
+		switch {
+		case c.Side == SideKernel:
+			*c = Closer{Side: SideKernel}
+		case t.track.aborted:
 			c.Side, d.Initiator = SideLocal, SideLocal
+		case c.PID != 0:
+			c.Side = SideLocal // its FIN waits behind data that the other end does not take
 		}
 		return
 	}

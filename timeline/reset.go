@@ -51,6 +51,9 @@ func (t *Timeline) resetFor(reason uint32) {
 	t.Teardown.ResetReason = reason
 	if p := t.track.peer; p != nil && p.ID == t.PeerID && p.Teardown.ResetReason == 0 && p.Teardown.ResetBy != SideLocal {
 		p.Teardown.ResetReason = reason
+		if r := t.EndingReset(); r != nil {
+			p.track.explained = Some(resetID{r.Seq, r.Flags})
+		}
 	}
 }
 
@@ -66,6 +69,18 @@ func (t *Timeline) EndingReset() (found *Entry) {
 		}
 	}
 	return found
+}
+
+// resetID tells an RST from another one of the same end.
+type resetID struct {
+	seq   uint32
+	flags events.Flags
+}
+
+// isExplained: the other end's word is for the RST that ended the connection here, and not for one that was dropped on the way.
+func (t *Timeline) isExplained() bool {
+	known, came := t.track.explained, t.EndingReset()
+	return !known.Known || came == nil || known.Value == resetID{came.Seq, came.Flags}
 }
 
 // resetCameLate: the socket was closed before the first RST came. Between close() and the RST that it sends there is time for that.
@@ -203,6 +218,18 @@ func (a *Assembler) isForged(t *Timeline) bool {
 	return rst != nil && slices.ContainsFunc(to.Entries, func(e Entry) bool {
 		return e.Step == StepRST && e.Dir == Rx && e.Seq == rst.Seq && e.Ack == rst.Ack && e.Time >= rst.Time
 	})
+}
+
+// forwarded: a segment that was to be forwarded is dropped, and netfilter answered it in the name of the host that it was for (reject with
+// tcp reset). What was taken for an endpoint of this host leaves no trace.
+func (a *Assembler) forwarded(e *events.Event) {
+	t := a.find(e)
+	if t == nil || t.track.sock != 0 || t.track.countersFinal || t.track.established || t.State == events.TimeWait {
+		return
+	}
+	t.unlink()
+	a.forget(t)
+	a.stats.Timelines--
 }
 
 // reveal tells what was withheld.

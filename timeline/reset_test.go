@@ -101,3 +101,73 @@ func TestPeerOfAnotherAttempt(t *testing.T) {
 	equal(t, "the client's peer", client.PeerID, server.ID)
 	equal(t, "the second end's peer", server.PeerID, client.ID)
 }
+
+// TestForwardedIsRejected: an RST that netfilter sends in the name of the host that it forwards to is no endpoint's of this host, as the
+// drop of what it answers shows. A connection of this host stays.
+func TestForwardedIsRejected(t *testing.T) {
+	reject := func(s *story) {
+		s.rst(events.RST|events.ACK, 0)
+		s.noted(events.KindDrop, events.NoteForwarded, events.ACK, 1, y+1, 1050)
+	}
+	for _, c := range []struct {
+		name      string
+		run       func(s *story)
+		timelines int
+	}{
+		{"the SYN", func(s *story) {
+			s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+			reject(s)
+		}, 0},
+		{"data", reject, 0},
+		{"the SYN, whose client is here", func(s *story) {
+			s.peerSegment(events.KindTransmit, events.SYN, x)
+			s.segment(events.KindReceive, events.SYN, x, 0, 64240)
+			reject(s)
+		}, 1},
+		{"a drop that says nothing of this host's", func(s *story) {
+			s.established(7)
+			s.noted(events.KindDrop, events.NoteForwarded, events.ACK, 1, y+1, 1050)
+		}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStory(t, timeline.Options{})
+			c.run(s)
+			s.wait(sec)
+			s.take(s.a.Finish(s.now))
+			equal(t, "timelines", len(s.ended), c.timelines)
+			equal(t, "begun", s.a.Stats().Timelines, uint64(c.timelines))
+			for _, tl := range s.ended {
+				equal(t, "peer", tl.PeerID, 0)
+			}
+		})
+	}
+}
+
+// TestReasonOfADroppedReset: why the other end sent the RST that was dropped here is not why it sent the one that ended the connection.
+func TestReasonOfADroppedReset(t *testing.T) {
+	for _, second := range []events.Flags{0, events.RST | events.ACK} {
+		s := newStory(t, timeline.Options{})
+		s.peerSegment(events.KindTransmit, events.SYN, x)
+		s.established(7)
+		r := gen.BPFEvent{Kind: uint8(events.KindTransmit)}
+		r.Of.Segment.TcpHeader[12], r.Of.Segment.TcpHeader[13] = 5<<4, byte(events.RST)
+		r.Of.Segment.Reason = 9
+		s.sendFromPeer(r)
+		s.segment(events.KindReceive, events.RST, 0, 0, 0)
+		want := uint32(9)
+		if second != 0 {
+			s.segment(events.KindDrop, events.RST, 0, 0, 0)
+			s.segment(events.KindReceive, second, 0, 0, 0)
+			want = 0
+		}
+		s.state(7, events.Established, events.Close, 0)
+		s.wait(sec)
+		s.take(s.a.Finish(s.now))
+		for _, tl := range s.ended {
+			if tl.Role == timeline.RoleServer {
+				equal(t, "by", tl.Teardown.ResetBy, timeline.SideRemote)
+				equal(t, "reason", tl.Teardown.ResetReason, want)
+			}
+		}
+	}
+}

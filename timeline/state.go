@@ -11,6 +11,9 @@ import (
 func (a *Assembler) stateChange(e *events.Event) {
 	now, to := e.Time(), e.NewState()
 
+	if e.OldState() == to {
+		return // ss -K of a listener has it closed twice
+	}
 	if to == events.SynSent {
 		a.connecting(e)
 		return
@@ -29,7 +32,9 @@ func (a *Assembler) stateChange(e *events.Event) {
 	var by *events.Event // the process whose call this is, not one that a segment interrupted
 	if e.Notes().Has(events.NoteByProcess) {
 		by = e
-		a.closes(t, e)
+		if !isAbort(e) {
+			a.closes(t, e)
+		}
 	}
 	switch to {
 	case events.Established:
@@ -76,6 +81,9 @@ func (a *Assembler) catchUp(t *Timeline, e *events.Event) {
 	if from == events.SynSent && to == events.Established && t.State == from && t.track.remote.synAt == 0 {
 		// Its SYN-ACK was not told: a device gave it in another network namespace (macvlan), or TCP_REPAIR needed none.
 		a.gap(t, now, 0)
+		if e.Counters().SegmentsOut == 0 {
+			t.Role = RoleUnknown // nor a SYN: it is one that goes on, whichever end it is
+		}
 	}
 }
 
@@ -129,7 +137,7 @@ func (a *Assembler) closed(t *Timeline, e, by *events.Event) {
 		a.schedule(&a.orphans, t, now+t.orphanStay())
 	default:
 		// A reset or an error that arrives while a process is at it is not its doing; ss -K is (tcp_abort).
-		if errno := unix.Errno(e.Errno()); reset || errno != 0 && errno != unix.ECONNABORTED {
+		if (reset || e.Errno() != 0) && !isAbort(e) {
 			by = nil
 		}
 		if from != events.LastAck && by != nil {
@@ -159,7 +167,14 @@ func (t *Timeline) closedBy(by *events.Event) {
 		return
 	}
 	t.ClosedBy.Actor = actorOf(by)
-	t.ClosedBy.Call, t.ClosedBy.Signal = by.CloseCall(), by.CloseSignal()
+	if !isAbort(by) {
+		t.ClosedBy.Call, t.ClosedBy.Signal = by.CloseCall(), by.CloseSignal()
+	}
+}
+
+// isAbort: the process destroys a socket that need not be its own, as ss -K does (tcp_abort()).
+func isAbort(e *events.Event) bool {
+	return e.NewState() == events.Close && unix.Errno(e.Errno()) == unix.ECONNABORTED && e.Notes().Has(events.NoteByProcess)
 }
 
 // setState adds the change, unless the timeline is in that state already.

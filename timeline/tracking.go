@@ -34,6 +34,9 @@ type tracking struct {
 	// peerElsewhere: that end is in another network namespace.
 	peerElsewhere bool
 
+	// explained is the RST of the other end that Teardown.ResetReason is for.
+	explained Maybe[resetID]
+
 	doubtfulReset uint64 // when a RST came to it while half open that it may not believe, 0 none since its last SYN-ACK
 
 	acceptedAt uint64 // when accept() took it, 0 not known

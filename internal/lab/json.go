@@ -83,6 +83,7 @@ type Timeline struct {
 		HalfClosedNS   *int64  `json:"half_closed_ns"`
 		TimeWaitNS     *int64  `json:"time_wait_ns"`
 		FINRetransmits int     `json:"fin_retransmits"`
+		Errno          *string `json:"errno"`
 		Reset          *struct {
 			By       string  `json:"by"`
 			Reason   *string `json:"reason"`
