@@ -7,6 +7,9 @@
 #include "compat.h"
 #include "event.h"
 
+/* asm-generic/errno.h: the error that SOCK_DESTROY gives a socket. */
+#define ECONNABORTED 103
+
 /*
  * The current process, under the socket's lock, takes the socket out of the states in which it
  * can send. A file whose last reference is gone is being closed; else it lives on after the call.
@@ -16,6 +19,10 @@ static __always_inline void put_closing(struct event *e, struct sock *sk, __u8 n
 	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
 	struct file *file = READ(sk, sk_socket, file);
 
+	if (new_state == TCP_CLOSE && e->error == ECONNABORTED) {
+		e->of.change.close_call = CLOSE_DESTROY;
+		return;
+	}
 	if (file && !is_released(file)) {
 		e->of.change.close_call = new_state == TCP_CLOSE ? CLOSE_DISCONNECT : CLOSE_SHUTDOWN;
 		return;

@@ -13,13 +13,19 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 SEC("kprobe/__ip_local_out")
 int BPF_KPROBE(kprobe_ip_local_out, struct net *net, struct sock *sk, struct sk_buff *skb)
 {
-	return tracing ? transmit_ipv4(net, skb) : 0;
+	return tracing ? transmit_with_header(net, skb) : 0;
 }
 
 SEC("kprobe/ip6_xmit")
 int BPF_KPROBE(kprobe_ip6_xmit, struct sock *sk, struct sk_buff *skb, struct flowi6 *fl6)
 {
 	return tracing ? transmit_ipv6(sk, skb, fl6) : 0;
+}
+
+SEC("kprobe/__ip6_local_out")
+int BPF_KPROBE(kprobe_ip6_local_out, struct net *net, struct sock *sk, struct sk_buff *skb)
+{
+	return tracing ? transmit_with_header(net, skb) : 0;
 }
 
 SEC("kprobe/tcp_v4_rcv")

@@ -64,6 +64,8 @@ enum close_call {
 	CLOSE_EXIT = 3,
 	/* connect() to AF_UNSPEC, or shutdown() before the connection was there. */
 	CLOSE_DISCONNECT = 4,
+	/* SOCK_DESTROY (ss -K): whoever asked for it need not hold the socket. */
+	CLOSE_DESTROY = 5,
 };
 
 /* Bits of event.notes. */

@@ -19,7 +19,7 @@ int BPF_PROG(on_inet_sock_set_state, struct sock *sk, int old_state, int new_sta
 SEC("fentry/__ip_local_out")
 int BPF_PROG(on_ip_local_out, struct net *net, struct sock *sk, struct sk_buff *skb)
 {
-	return tracing ? transmit_ipv4(net, skb) : 0;
+	return tracing ? transmit_with_header(net, skb) : 0;
 }
 
 /* The same over IPv6. It has 7 arguments, which a trampoline takes since 6.6 (473e3150e30a). */
@@ -27,6 +27,13 @@ SEC("fentry/ip6_xmit")
 int BPF_PROG(on_ip6_xmit, struct sock *sk, struct sk_buff *skb, struct flowi6 *fl6)
 {
 	return tracing ? transmit_ipv6(sk, skb, fl6) : 0;
+}
+
+/* And what is sent over IPv6 with its header made: by netfilter, in TCP's name. */
+SEC("fentry/__ip6_local_out")
+int BPF_PROG(on_ip6_local_out, struct net *net, struct sock *sk, struct sk_buff *skb)
+{
+	return tracing ? transmit_with_header(net, skb) : 0;
 }
 
 /* A device is given a segment: after netfilter's output hooks, before the queue discipline. */

@@ -197,8 +197,11 @@ static __always_inline int transmit_at_device(struct sk_buff *skb)
 	return transmit(skb, &by, &s);
 }
 
-/* __ip_local_out(): all is filled in but the IP header's length and checksum. */
-static __always_inline int transmit_ipv4(struct net *net, struct sk_buff *skb)
+/*
+ * __ip_local_out(), __ip6_local_out(): all is filled in but the IP header's length and checksum. Over IPv6 TCP's own
+ * go another way (ip6_xmit()), but not the RSTs by which netfilter rejects.
+ */
+static __always_inline int transmit_with_header(struct net *net, struct sk_buff *skb)
 {
 	struct sender by = {};
 	struct segment s;

@@ -65,6 +65,37 @@ func TestRejectedOnTheWayOut(t *testing.T) {
 	}
 }
 
+// TestRejectedOnTheWayIn: a SYN that the server's firewall rejects has one timeline there, with the RST that answered it, and the other
+// end is not told that there was no answer.
+func TestRejectedOnTheWayIn(t *testing.T) {
+	for _, family := range []string{"v4", "v6"} {
+		t.Run(family, func(t *testing.T) {
+			t.Parallel()
+			e := whyEnv(t, family)
+			e.listen()
+			e.net.Server.Exec("nft", "add table inet r; add chain inet r c { type filter hook input priority 0; }; "+
+				"add rule inet r c tcp dport 8080 reject with tcp reset")
+			stop := e.trace()
+			c := e.socketAt(e.net.Client, e.client, clientPort)
+			equal(t, "connect()", e.connect(c, e.server, serverPort), error(unix.ECONNREFUSED))
+			out := stop()
+			if out.Lacks(factDrops) {
+				t.Skip("the kernel tells no drops")
+			}
+			equal(t, "timelines", len(out.Timelines), 2)
+			tl := timelineOf(t, out, "server", serverPort)
+			equal(t, "outcome", tl.Handshake.Outcome, "refused")
+			equal(t, "complete", tl.Complete, true)
+			if r := tl.Teardown.Reset; r == nil || r.By != "local" || r.Reason != nil {
+				t.Errorf("reset: %+v", r)
+			}
+			if len(tl.Findings) != 1 || tl.Findings[0].Code != "refused-here" {
+				t.Errorf("findings: %+v", tl.Findings)
+			}
+		})
+	}
+}
+
 // TestDataRefused: data that came when no application could read it any more count for Wireshark and Zeek, though for no socket.
 func TestDataRefused(t *testing.T) {
 	lab.Need(t, "ip", "tcpdump", "sharkd")
@@ -208,10 +239,10 @@ func TestDestroyed(t *testing.T) {
 		t.Errorf("the server's owner is %+v", p)
 	}
 	for _, tl := range []*lab.Timeline{sv, cancelled} {
-		if tl.ClosedBy.PID == nil || *tl.ClosedBy.PID == os.Getpid() || tl.ClosedBy.Call != nil {
+		if tl.ClosedBy.PID == nil || *tl.ClosedBy.PID == os.Getpid() || deref(tl.ClosedBy.Call) != "destroy" {
 			t.Errorf("%s: closed by %+v", tl.Role, tl.ClosedBy)
 		}
-		if text := tl.Findings[0].Text; !strings.Contains(text, "destroyed from outside, as ss -K does") {
+		if text := tl.Findings[0].Text; !strings.Contains(text, "destroyed") || !strings.Contains(text, "as ss -K does") {
 			t.Error(text)
 		}
 	}

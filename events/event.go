@@ -231,9 +231,10 @@ const (
 	CloseShutdown   = CloseCall(gen.BPFCloseCallCLOSE_SHUTDOWN)
 	CloseExit       = CloseCall(gen.BPFCloseCallCLOSE_EXIT)
 	CloseDisconnect = CloseCall(gen.BPFCloseCallCLOSE_DISCONNECT)
+	CloseDestroy    = CloseCall(gen.BPFCloseCallCLOSE_DESTROY)
 )
 
-var closeCallNames = [...]string{"unknown", "close", "shutdown", "exit", "disconnect"}
+var closeCallNames = [...]string{"unknown", "close", "shutdown", "exit", "disconnect", "destroy"}
 
 func (c CloseCall) String() string {
 	if int(c) < len(closeCallNames) {

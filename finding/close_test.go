@@ -101,6 +101,11 @@ func TestResetReasons(t *testing.T) {
 			c.t.Teardown.Errno = uint16(unix.ECONNABORTED)
 			return c
 		}(),
+		"nc (pid 7) reset the connection with 192.0.2.2:80 at 7.00 ms, in ESTABLISHED: the socket was destroyed from outside, as ss -K does (TCP_STATE": func() *connection {
+			c := caused(timeline.ResetUnexplained, 14)
+			c.t.Teardown.Errno = uint16(unix.ECONNABORTED)
+			return c
+		}(),
 		"keepalives or TCP_USER_TIMEOUT": func() *connection {
 			c := reset(tx, events.Established)
 			c.t.Teardown.ResetCause = timeline.ResetTimeout

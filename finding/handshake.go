@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tcptrace/events"
+	"tcptrace/internal/human"
 	"tcptrace/timeline"
 )
 
@@ -92,8 +93,8 @@ func (f *Finder) canceller() string {
 		who = "The application"
 	}
 	switch {
-	case unix.Errno(f.t.Handshake.Errno) == unix.ECONNABORTED:
-		return "The socket of " + f.process() + " was destroyed from outside, as ss -K does,"
+	case f.t.ClosedBy.Call == events.CloseDestroy:
+		return human.Process(f.t.ClosedBy.Comm.String(), f.t.ClosedBy.PID) + " destroyed the socket of " + f.process() + ", as ss -K does,"
 	case f.t.ClosedBy.Call == events.CloseDisconnect:
 		return who + " gave up, by shutdown() or connect() to AF_UNSPEC,"
 	}
@@ -129,6 +130,9 @@ func (f *Finder) serverFailed() {
 	switch {
 	case synacks.n == 0 && t.Handshake.Overflows > 0:
 		f.overflow()
+	case t.Handshake.Outcome == timeline.OutcomeRefused && s.syn[rx].first != nil && s.syn[rx].first.Type == timeline.EntryDrop:
+		f.add("refused-here", "The SYN of %s, for %s, was dropped here (%s), and answered with an RST: a firewall rule rejects it.",
+			remote, t.Local, f.reason(s.syn[rx].first.DropReason))
 	case synacks.n == 0 && s.drops > 0:
 		f.synDropped()
 	case t.Handshake.Outcome == timeline.OutcomeRefused:

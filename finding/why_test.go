@@ -105,6 +105,15 @@ func TestRefusedInTheKernelsWord(t *testing.T) {
 	c.is(t, "refused-here", "(NO_SOCKET, in the kernel's word)")
 }
 
+// TestRejectedHere: a firewall's RST is an answer, and the service may well be there.
+func TestRejectedHere(t *testing.T) {
+	c := server(1, 0)
+	c.last().Type, c.last().DropReason = timeline.EntryDrop, 8
+	c.segment(tx, events.RST|events.ACK, timeline.StepRST, 0, 1)
+	c.t.Handshake.Outcome, c.t.End = timeline.OutcomeRefused, timeline.Some(c.next())
+	c.is(t, "refused-here", "and answered with an RST: a firewall rule rejects it")
+}
+
 // TestWhyAgain: what had data sent again, that it was in vain, and that this host had dropped it.
 func TestWhyAgain(t *testing.T) {
 	c := client().opened().closed()
@@ -145,8 +154,9 @@ func TestConnectCancelled(t *testing.T) {
 		"The application gave up, by shutdown() or connect()": func(tl *timeline.Timeline) {
 			tl.ClosedBy.Call = events.CloseDisconnect
 		},
-		"The socket of the application was destroyed from outside, as ss -K does, 3.00 ms": func(tl *timeline.Timeline) {
-			tl.Handshake.Errno = uint16(unix.ECONNABORTED)
+		"ss (pid 99) destroyed the socket of the application, as ss -K does, 3.00 ms": func(tl *timeline.Timeline) {
+			tl.ClosedBy.Call, tl.ClosedBy.PID = events.CloseDestroy, 99
+			copy(tl.ClosedBy.Comm[:], "ss")
 		},
 		"no SYN-ACK came; that host itself said port-unreachable": func(tl *timeline.Timeline) {
 			tl.ICMP = timeline.Some(timeline.ICMPError{From: tl.Remote.Addr(), Type: 3, Code: 3})

@@ -45,6 +45,7 @@ const (
 	BPFCloseCallCLOSE_SHUTDOWN   BPFCloseCall = 2
 	BPFCloseCallCLOSE_EXIT       BPFCloseCall = 3
 	BPFCloseCallCLOSE_DISCONNECT BPFCloseCall = 4
+	BPFCloseCallCLOSE_DESTROY    BPFCloseCall = 5
 )
 
 type BPFCounters struct {
@@ -219,6 +220,7 @@ const (
 	BPFProgOnInetCskAccept4    = "on_inet_csk_accept_4"
 	BPFProgOnInetSockSetState  = "on_inet_sock_set_state"
 	BPFProgOnInetTwskKill      = "on_inet_twsk_kill"
+	BPFProgOnIp6LocalOut       = "on_ip6_local_out"
 	BPFProgOnIp6Xmit           = "on_ip6_xmit"
 	BPFProgOnIpLocalOut        = "on_ip_local_out"
 	BPFProgOnKfreeSkb          = "on_kfree_skb"
@@ -326,6 +328,7 @@ type BPFProgramSpecs struct {
 	OnInetCskAccept4    *ebpf.ProgramSpec `ebpf:"on_inet_csk_accept_4"`
 	OnInetSockSetState  *ebpf.ProgramSpec `ebpf:"on_inet_sock_set_state"`
 	OnInetTwskKill      *ebpf.ProgramSpec `ebpf:"on_inet_twsk_kill"`
+	OnIp6LocalOut       *ebpf.ProgramSpec `ebpf:"on_ip6_local_out"`
 	OnIp6Xmit           *ebpf.ProgramSpec `ebpf:"on_ip6_xmit"`
 	OnIpLocalOut        *ebpf.ProgramSpec `ebpf:"on_ip_local_out"`
 	OnKfreeSkb          *ebpf.ProgramSpec `ebpf:"on_kfree_skb"`
@@ -512,6 +515,7 @@ type BPFPrograms struct {
 	OnInetCskAccept4    *ebpf.Program `ebpf:"on_inet_csk_accept_4"`
 	OnInetSockSetState  *ebpf.Program `ebpf:"on_inet_sock_set_state"`
 	OnInetTwskKill      *ebpf.Program `ebpf:"on_inet_twsk_kill"`
+	OnIp6LocalOut       *ebpf.Program `ebpf:"on_ip6_local_out"`
 	OnIp6Xmit           *ebpf.Program `ebpf:"on_ip6_xmit"`
 	OnIpLocalOut        *ebpf.Program `ebpf:"on_ip_local_out"`
 	OnKfreeSkb          *ebpf.Program `ebpf:"on_kfree_skb"`
@@ -540,6 +544,7 @@ func (p *BPFPrograms) Close() error {
 		p.OnInetCskAccept4,
 		p.OnInetSockSetState,
 		p.OnInetTwskKill,
+		p.OnIp6LocalOut,
 		p.OnIp6Xmit,
 		p.OnIpLocalOut,
 		p.OnKfreeSkb,

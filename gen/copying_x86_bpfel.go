@@ -30,6 +30,7 @@ const (
 	CopyingProgCopyingTaskFile        = "copying_task_file"
 	CopyingProgCopyingTcp             = "copying_tcp"
 	CopyingProgKprobeInetTwskKill     = "kprobe_inet_twsk_kill"
+	CopyingProgKprobeIp6LocalOut      = "kprobe_ip6_local_out"
 	CopyingProgKprobeIp6Xmit          = "kprobe_ip6_xmit"
 	CopyingProgKprobeIpLocalOut       = "kprobe_ip_local_out"
 	CopyingProgKprobeTcpConnRequest   = "kprobe_tcp_conn_request"
@@ -134,6 +135,7 @@ type CopyingProgramSpecs struct {
 	CopyingTaskFile        *ebpf.ProgramSpec `ebpf:"copying_task_file"`
 	CopyingTcp             *ebpf.ProgramSpec `ebpf:"copying_tcp"`
 	KprobeInetTwskKill     *ebpf.ProgramSpec `ebpf:"kprobe_inet_twsk_kill"`
+	KprobeIp6LocalOut      *ebpf.ProgramSpec `ebpf:"kprobe_ip6_local_out"`
 	KprobeIp6Xmit          *ebpf.ProgramSpec `ebpf:"kprobe_ip6_xmit"`
 	KprobeIpLocalOut       *ebpf.ProgramSpec `ebpf:"kprobe_ip_local_out"`
 	KprobeTcpConnRequest   *ebpf.ProgramSpec `ebpf:"kprobe_tcp_conn_request"`
@@ -317,6 +319,7 @@ type CopyingPrograms struct {
 	CopyingTaskFile        *ebpf.Program `ebpf:"copying_task_file"`
 	CopyingTcp             *ebpf.Program `ebpf:"copying_tcp"`
 	KprobeInetTwskKill     *ebpf.Program `ebpf:"kprobe_inet_twsk_kill"`
+	KprobeIp6LocalOut      *ebpf.Program `ebpf:"kprobe_ip6_local_out"`
 	KprobeIp6Xmit          *ebpf.Program `ebpf:"kprobe_ip6_xmit"`
 	KprobeIpLocalOut       *ebpf.Program `ebpf:"kprobe_ip_local_out"`
 	KprobeTcpConnRequest   *ebpf.Program `ebpf:"kprobe_tcp_conn_request"`
@@ -342,6 +345,7 @@ func (p *CopyingPrograms) Close() error {
 		p.CopyingTaskFile,
 		p.CopyingTcp,
 		p.KprobeInetTwskKill,
+		p.KprobeIp6LocalOut,
 		p.KprobeIp6Xmit,
 		p.KprobeIpLocalOut,
 		p.KprobeTcpConnRequest,

@@ -220,7 +220,7 @@ var startFields = []Field{
 			}
 			return appendComm(b, &s.Timeline.ClosedBy.Comm)
 		}},
-	{Path: "closed_by.call", Kind: Word, Optional: true, Doc: "by what: `close`, `shutdown`, `exit` (the process ended) or `disconnect` (connect() to AF_UNSPEC, or shutdown() before the connection was there); null also where another process destroyed the socket (ss -K)",
+	{Path: "closed_by.call", Kind: Word, Optional: true, Doc: "by what: `close`, `shutdown`, `exit` (the process ended), `disconnect` (connect() to AF_UNSPEC, or shutdown() before the connection was there) or `destroy` (`ss -K`)",
 		value: func(b []byte, s *Source) []byte {
 			if s.Timeline.ClosedBy.Call == events.CloseUnknown {
 				return b

@@ -2,6 +2,7 @@ package timeline_test
 
 import (
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -77,6 +78,7 @@ func TestDestroyed(t *testing.T) {
 	destroyed := func(s *story, from events.State) {
 		r := gen.BPFEvent{Kind: uint8(events.KindState), Sock: 7, OldState: uint8(from), NewState: uint8(events.Close), Pid: ss,
 			Notes: uint8(events.NoteByProcess), Error: uint16(unix.ECONNABORTED), OwnerSource: uint8(events.SourceIO)}
+		(*gen.BPFChange)(unsafe.Pointer(&r.Of)).CloseCall = uint8(events.CloseDestroy)
 		s.send(r)
 	}
 	s := newStory(t, timeline.Options{})
@@ -87,7 +89,7 @@ func TestDestroyed(t *testing.T) {
 	tl := s.only()
 	equal(t, "owner", tl.Process.PID, 8)
 	equal(t, "closed by", tl.ClosedBy.PID, ss)
-	equal(t, "call", tl.ClosedBy.Call, events.CloseUnknown)
+	equal(t, "call", tl.ClosedBy.Call, events.CloseDestroy)
 	equal(t, "kind", tl.Teardown.Kind, timeline.TeardownReset)
 	equal(t, "initiator", tl.Teardown.Initiator, timeline.SideLocal)
 

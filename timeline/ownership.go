@@ -93,11 +93,11 @@ func (a *Assembler) uses(t *Timeline, e *events.Event) {
 }
 
 // closes: e's process has closed or shut down. That need not be the owner: a child that was forked
-// meanwhile may have been the last to hold the socket.
+// meanwhile may have been the last to hold the socket, and who destroys it (ss -K) need not hold it at all.
 func (a *Assembler) closes(t *Timeline, e *events.Event) {
 	known, user := t.Process, e.UserPID()
 	switch {
-	case known.Source >= events.SourceAccept:
+	case known.Source >= events.SourceAccept, e.CloseCall() == events.CloseDestroy:
 	case user != 0 && user == known.PID:
 		// Not told when it happened, since the listener's process was thought to be the owner.
 		if known.Source == events.SourceListen {

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"unsafe"
 
+	"golang.org/x/sys/unix"
+
 	"tcptrace/events"
 	"tcptrace/gen"
 	"tcptrace/timeline"
@@ -17,6 +19,15 @@ func (s *story) closing(sock uint64, pid, user uint32) {
 		OldState: uint8(events.Established), NewState: uint8(events.FinWait1), Notes: uint8(events.NoteByProcess)}
 	c := (*gen.BPFChange)(unsafe.Pointer(&r.Of))
 	c.UserPid, c.CloseCall, c.CloseSignal = user, uint8(events.CloseExit), 9
+	s.send(r)
+}
+
+// destroyed is what ss -K does, by a process that need not have the socket.
+func (s *story) destroyed(sock uint64, pid uint32) {
+	s.rst(events.RST|events.ACK, 0)
+	r := gen.BPFEvent{Kind: uint8(events.KindState), Sock: sock, Pid: pid, OwnerSource: uint8(events.SourceIO), Error: uint16(unix.ECONNABORTED),
+		OldState: uint8(events.Established), NewState: uint8(events.Close), Notes: uint8(events.NoteByProcess)}
+	(*gen.BPFChange)(unsafe.Pointer(&r.Of)).CloseCall = uint8(events.CloseDestroy)
 	s.send(r)
 }
 
@@ -88,6 +99,12 @@ func TestOwner(t *testing.T) {
 			s.held(sock, 8, events.Established, events.NoteShared, gen.BPFEarlier{})
 			s.used(sock, 8)
 		}, 8, events.SourceIO, timeline.Certain, []uint32{8}},
+		{"there before, and destroyed by another's ss -K", func(s *story) {
+			s.held(sock, 7, events.Established, none, gen.BPFEarlier{})
+			s.destroyed(sock, 8)
+		}, 7, events.SourceSnapshot, timeline.Certain, nil},
+		{"only listened for, and destroyed by another's ss -K", func(s *story) { s.listened(sock, 7); s.destroyed(sock, 8) },
+			7, events.SourceListen, timeline.Likely, nil},
 		{"there before, held by nobody", func(s *story) { s.held(sock, 0, events.FinWait1, none, gen.BPFEarlier{}) },
 			0, events.SourceUnknown, timeline.ConfidenceUnknown, nil},
 		{"left to another at the end", func(s *story) {

@@ -98,6 +98,9 @@ func (t *Timeline) inferReset(s *summary) ResetCause {
 	errno := unix.Errno(t.track.errno)
 	switch {
 	case t.Role == RoleServer && t.Handshake.Outcome == OutcomeRefused:
+		if s.synRx != nil && s.synRx.Type == EntryDrop {
+			return ResetUnexplained // TCP never got the SYN: a firewall rejected it
+		}
 		return ResetNoSocket
 	case !t.track.established && t.Handshake.Outcome != OutcomeUnobserved:
 		if s.rst.Flags.Has(events.ACK) || s.closed != nil && s.closed.Time < s.rst.Time {
@@ -182,6 +185,24 @@ func (t *Timeline) isAnsweredBy(old *Timeline) bool {
 		!slices.ContainsFunc(old.Entries, func(e Entry) bool { return e.Step != StepRST || e.Dir != Rx })
 }
 
+// rejected takes the drop of a SYN that the RSTs of answer refused, if there is nothing else by that name: netfilter sends one before it throws
+// the SYN away (reject with tcp reset, on the way in), of which TCP's functions have told nothing. It had come by then, that is all that is known.
+func (a *Assembler) rejected(answer *Timeline, e *events.Event) bool {
+	h := e.Header()
+	another := func(r Entry) bool { return r.Step != StepRST || r.Dir != Tx || r.Ack != h.Seq()+1+e.PayloadLen() }
+	if !answer.track.withheld || !answer.hasSome() || !h.Flags().Has(events.SYN) || slices.ContainsFunc(answer.Entries, another) {
+		return false
+	}
+	t := a.openServer(e, false)
+	entry := a.place(t, answer.Start)
+	t.describe(entry, e, Rx)
+	t.dropped(entry, e)
+	a.tell(t, entry)
+	a.pair(t, entry)
+	a.absorb(t, answer)
+	return true
+}
+
 // absorb makes the segments of old, which leaves no trace, t's.
 func (a *Assembler) absorb(t, old *Timeline) {
 	peer := old.livingPeer()
@@ -191,6 +212,7 @@ func (a *Assembler) absorb(t, old *Timeline) {
 	for _, entry := range old.Entries {
 		kept := a.place(t, entry.Time)
 		*kept = entry
+		t.relate(kept)
 		a.tell(t, kept)
 		a.resetSeen(t, entry.Dir, entry.Time)
 	}

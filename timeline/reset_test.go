@@ -84,6 +84,25 @@ func TestForgedResetOfASYN(t *testing.T) {
 	equal(t, "translated", tl.Translated.Known, false)
 }
 
+// TestRejectedOnItsWayIn: TCP's functions tell nothing of a SYN that netfilter rejects before its RST has left and the SYN is thrown away.
+func TestRejectedOnItsWayIn(t *testing.T) {
+	s := newStory(t, timeline.Options{Entries: true})
+	s.segment(events.KindTransmit, events.RST|events.ACK, 0, x+1, 0)
+	s.segment(events.KindDrop, events.SYN, x, 0, 64240, mss1460scale7...)
+	s.wait(sec)
+	tl := s.only()
+	equal(t, "steps", steps(tl), "-syn rst ")
+	equal(t, "told", s.entries, 2)
+	equal(t, "role", tl.Role, timeline.RoleServer)
+	equal(t, "complete", tl.Complete, true)
+	equal(t, "outcome", tl.Handshake.Outcome, timeline.OutcomeRefused)
+	equal(t, "reset by", tl.Teardown.ResetBy, timeline.SideLocal)
+	equal(t, "cause", tl.Teardown.ResetCause, timeline.ResetUnexplained)
+	equal(t, "the RST's ack", tl.Entries[1].AckRel, timeline.Some(uint32(1)))
+	equal(t, "history", string(tl.History), "Sr")
+	equal(t, "completeness", tl.Completeness, timeline.Completeness(37))
+}
+
 // TestPeerOfAnotherAttempt: where the first server's end of a connection has come to nothing, a SYN that is sent again makes another one,
 // and that is the client's.
 func TestPeerOfAnotherAttempt(t *testing.T) {

@@ -302,7 +302,7 @@ func (a *Assembler) drop(e *events.Event) {
 			return
 		}
 	}
-	if t == nil && dir == Rx && a.dropsLate(e) {
+	if dir == Rx && (t == nil && a.dropsLate(e) || t != nil && a.rejected(t, e)) {
 		return
 	}
 	if t = a.ofSegment(e, dir); t == nil {

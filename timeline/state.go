@@ -1,10 +1,6 @@
 package timeline
 
-import (
-	"golang.org/x/sys/unix"
-
-	"tcptrace/events"
-)
+import "tcptrace/events"
 
 // stateChange takes what the kernel announces and makes of it the states that
 // the connection was in (RFC 9293, section 3.3.2), which is not always the same.
@@ -32,9 +28,7 @@ func (a *Assembler) stateChange(e *events.Event) {
 	var by *events.Event // the process whose call this is, not one that a segment interrupted
 	if e.Notes().Has(events.NoteByProcess) {
 		by = e
-		if !isAbort(e) {
-			a.closes(t, e)
-		}
+		a.closes(t, e)
 	}
 	switch to {
 	case events.Established:
@@ -136,8 +130,8 @@ func (a *Assembler) closed(t *Timeline, e, by *events.Event) {
 		t.track.orphanFinWait2, t.Teardown.Orphan = true, true
 		a.schedule(&a.orphans, t, now+t.orphanStay())
 	default:
-		// A reset or an error that arrives while a process is at it is not its doing; ss -K is (tcp_abort).
-		if (reset || e.Errno() != 0) && !isAbort(e) {
+		// A reset or an error that arrives while a process is at it is not its doing; ss -K is, whose RST leaves before (tcp_abort()).
+		if by != nil && by.CloseCall() != events.CloseDestroy && (reset || e.Errno() != 0) {
 			by = nil
 		}
 		if from != events.LastAck && by != nil {
@@ -167,14 +161,7 @@ func (t *Timeline) closedBy(by *events.Event) {
 		return
 	}
 	t.ClosedBy.Actor = actorOf(by)
-	if !isAbort(by) {
-		t.ClosedBy.Call, t.ClosedBy.Signal = by.CloseCall(), by.CloseSignal()
-	}
-}
-
-// isAbort: the process destroys a socket that need not be its own, as ss -K does (tcp_abort()).
-func isAbort(e *events.Event) bool {
-	return e.NewState() == events.Close && unix.Errno(e.Errno()) == unix.ECONNABORTED && e.Notes().Has(events.NoteByProcess)
+	t.ClosedBy.Call, t.ClosedBy.Signal = by.CloseCall(), by.CloseSignal()
 }
 
 // setState adds the change, unless the timeline is in that state already.

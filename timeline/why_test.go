@@ -125,8 +125,8 @@ func TestResetIsInferred(t *testing.T) {
 			s.ending(7, events.Established, 0, unix.ETIMEDOUT, gen.BPFChange{Unread: 5})
 		}, timeline.ResetTimeout},
 		{"ss -K", func(s *story) {
-			s.ending(7, events.Established, events.NoteByProcess, unix.ECONNABORTED, gen.BPFChange{Unread: 5})
 			s.rst(events.RST|events.ACK, 0)
+			s.ending(7, events.Established, events.NoteByProcess, unix.ECONNABORTED, gen.BPFChange{Unread: 5, CloseCall: uint8(events.CloseDestroy)})
 		}, timeline.ResetUnexplained},
 		{"data after the close", func(s *story) {
 			finWait2(s)

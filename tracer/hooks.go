@@ -66,7 +66,7 @@ type place struct {
 func (p program) place() place { return place{p.symbol, p.kind == Fexit || p.kind == Kretprobe} }
 
 // ipv6Symbols are of IPv6 alone: a kernel without IPv6 lacks them, and misses nothing.
-var ipv6Symbols = map[string]bool{"ip6_xmit": true, "tcp_v6_rcv": true, "tcp_v6_err": true,
+var ipv6Symbols = map[string]bool{"ip6_xmit": true, "__ip6_local_out": true, "tcp_v6_rcv": true, "tcp_v6_err": true,
 	"tcp_v6_connect": true}
 
 // hooks are all there are, in the order in which they attach: what ends a
@@ -162,6 +162,8 @@ var hooks = []hook{
 				{Kprobe, "__ip_local_out", gen.CopyingProgKprobeIpLocalOut},
 				{Fentry, "ip6_xmit", gen.BPFProgOnIp6Xmit},
 				{Kprobe, "ip6_xmit", gen.CopyingProgKprobeIp6Xmit},
+				{Fentry, "__ip6_local_out", gen.BPFProgOnIp6LocalOut},
+				{Kprobe, "__ip6_local_out", gen.CopyingProgKprobeIp6LocalOut},
 			},
 			{
 				{Tracepoint, "net_dev_queue", gen.BPFProgOnNetDevQueue},
