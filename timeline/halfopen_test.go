@@ -32,6 +32,25 @@ func TestDeferredIsNotGivenUp(t *testing.T) {
 	equal(t, "outcome", s.only().Handshake.Outcome, timeline.OutcomeTimedOut)
 }
 
+// TestToldWithTheNext: a SYN that nobody answers is told, by tracepoints, when the next comes, which before Linux 6.5 takes twice as
+// long each time. All are of one connection.
+func TestToldWithTheNext(t *testing.T) {
+	s := newStory(t, timeline.Options{})
+	const slack = sec / 50
+	begin := s.now
+	syns := []uint64{0, sec + slack, 3*sec + 2*slack, 7*sec + 3*slack, 15*sec + 4*slack}
+	for i, came := range syns[1:] {
+		s.wait(begin + came - s.now)
+		s.sendLate(unconfirmed(), s.serverOf(80), begin+syns[i])
+	}
+	s.segment(events.KindReceive, events.SYN, 0xffffffff, 0, 64240)
+	s.segment(events.KindTransmit, events.SYN|events.ACK, y, 0, 65160)
+	s.take(s.a.Finish(s.now))
+	tl := s.only()
+	equal(t, "began", tl.Start, begin)
+	equal(t, "SYNs sent again", tl.Handshake.SYNRetransmits, 4)
+}
+
 // TestGivenUpTooEarly: a SYN-ACK that comes late shows that the connection is still half open.
 func TestGivenUpTooEarly(t *testing.T) {
 	s := newStory(t, timeline.Options{})

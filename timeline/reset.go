@@ -175,7 +175,7 @@ func (a *Assembler) reopen(t *Timeline, end uint64) {
 	}
 	t.track.turn++ // out of its queue
 	a.halfOpen.push(t)
-	t.expectAnswer(&Entry{Dir: Tx, Time: t.track.local.lastSYN})
+	t.expectAnswer(&Entry{Dir: Tx, Time: t.track.local.lastSYN}, t.track.local.lastSYN)
 }
 
 // isAnsweredBy reports whether all that is known by t's name are RSTs that came since its connect(): netfilter rejects a SYN on its way out

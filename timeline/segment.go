@@ -95,7 +95,7 @@ func (a *Assembler) react(t *Timeline, entry *Entry, e *events.Event) {
 	switch entry.Step {
 	case StepSYN:
 		a.pair(t, entry)
-		t.expectAnswer(entry)
+		t.expectAnswer(entry, max(a.now, now))
 		if entry.Dir == Tx {
 			a.endWaitByReuse(t, &t.track.tuple, now)
 		} else {
@@ -106,7 +106,7 @@ func (a *Assembler) react(t *Timeline, entry *Entry, e *events.Event) {
 		if entry.Dir == Tx {
 			t.track.doubtfulReset = 0
 			t.synACKSent(e)
-			t.expectAnswer(entry)
+			t.expectAnswer(entry, now)
 		}
 	case StepACK:
 		if entry.Dir == Rx {
@@ -176,8 +176,8 @@ func (t *Timeline) mayBeDeferred() {
 }
 
 // expectAnswer sets when a half-open server side is given up: a repetition comes
-// after twice the time that the last one took.
-func (t *Timeline) expectAnswer(entry *Entry) {
+// after twice the time that the last one took. One that was told unconfirmed was told when the next had come.
+func (t *Timeline) expectAnswer(entry *Entry, told uint64) {
 	if !t.track.server || t.track.established {
 		return
 	}
@@ -185,7 +185,8 @@ func (t *Timeline) expectAnswer(entry *Entry) {
 	if h, _ := t.side(entry.Dir); h.prevSYN != 0 {
 		gap = max(gap, entry.Time-h.prevSYN)
 	}
-	t.track.giveUp = entry.Time + 2*gap + firstRetry
+	gap = max(gap, told-entry.Time)
+	t.track.giveUp = told + 2*gap + firstRetry
 }
 
 // countExtra counts a segment that the kernel handled without the socket.
@@ -313,7 +314,7 @@ func (a *Assembler) drop(e *events.Event) {
 	a.tell(t, entry)
 	if entry.Step == StepSYN {
 		a.pair(t, entry)
-		t.expectAnswer(entry)
+		t.expectAnswer(entry, entry.Time)
 	}
 }
 

@@ -65,7 +65,12 @@ func (s *story) sendFromPeer(r gen.BPFEvent) {
 
 func (s *story) sendOf(r gen.BPFEvent, tuple gen.BPFTuple) {
 	s.now += 1000
-	r.TimeNs = s.now
+	s.sendLate(r, tuple, s.now)
+}
+
+// sendLate is an event of a time that may have passed.
+func (s *story) sendLate(r gen.BPFEvent, tuple gen.BPFTuple, at uint64) {
+	r.TimeNs = at
 	r.Family = 4
 	r.Tuple = tuple
 	e := events.View(unsafe.Slice((*byte)(unsafe.Pointer(&r)), events.Size))
