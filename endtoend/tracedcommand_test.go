@@ -228,3 +228,18 @@ func TestTracedCommandGoneAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestOldRecordingIsKept: where the output cannot be written, nothing is recorded over what was.
+func TestOldRecordingIsKept(t *testing.T) {
+	lab.Need(t)
+	old := filepath.Join(t.TempDir(), "old")
+	if err := os.WriteFile(old, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	missing := filepath.Join(t.TempDir(), "missing", "f")
+	_, stderr, status := output(t, lab.Binary(t), "-P", "1", "--duration", "1ms", "--record", old, "-o", "json", "-O", missing)
+	equal(t, "status", status, 1)
+	if kept, err := os.ReadFile(old); err != nil || string(kept) != "precious" || !strings.Contains(stderr, missing) {
+		t.Errorf("the old recording is %q, %v; %s", kept, err, stderr)
+	}
+}

@@ -267,11 +267,6 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 		Entries:       (o.format == "text" || o.format == liveFormat) && o.selected == nil,
 	})
 	var err error
-	if o.record != "" {
-		if p.record, err = newRecordFile(o.record, clock); err != nil {
-			return nil, err
-		}
-	}
 	p.options = opts
 	format := o.format
 	if format == liveFormat {
@@ -287,6 +282,9 @@ func newPipeline(o *options, clock events.Clock, t *tracer.Tracer, stdout, stder
 		opts.Progress = func(done, all int) { p.bar.Update(done, all) }
 	}
 	p.out, err = output.New(format, opts)
+	if err == nil && o.record != "" { // last: an old recording goes with it
+		p.record, err = newRecordFile(o.record, clock)
+	}
 	if err == nil {
 		err = p.out.Flush()
 	}
