@@ -151,6 +151,10 @@ func (m *Model) pressOnPage(k Key) Action {
 			m.page, m.offset = pageLadder, 0
 		}
 	case "?", "h":
+		if m.page == pageHelp {
+			m.page = pageTable
+			break
+		}
 		m.page, m.offset, m.subject = pageHelp, 0, nil
 	case KeyUp, "k":
 		m.offset--

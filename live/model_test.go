@@ -191,6 +191,32 @@ func TestSorts(t *testing.T) {
 	}
 }
 
+// TestPages: which page a row of keys leads to.
+func TestPages(t *testing.T) {
+	for _, c := range []struct {
+		keys []Key
+		want page
+	}{
+		{[]Key{KeyEnter}, pageLadder},
+		{[]Key{KeyEnter, KeyEnter}, pageTable},
+		{[]Key{KeyEnter, "e"}, pageExplain},
+		{[]Key{"e", KeyEnter}, pageLadder},
+		{[]Key{"e", KeyEscape}, pageTable},
+		{[]Key{"?"}, pageHelp},
+		{[]Key{"?", "?"}, pageTable},
+		{[]Key{"h", "q"}, pageTable},
+		{[]Key{KeyEnter, "?"}, pageHelp},
+		{[]Key{KeyEnter, "?", "?"}, pageTable},
+	} {
+		s := newStage(t, plainOptions(), "get-client-closes-first")
+		s.until(200 * time.Millisecond)
+		s.press(c.keys...)
+		if s.model.page != c.want {
+			t.Errorf("%v lead to page %d, want %d", c.keys, s.model.page, c.want)
+		}
+	}
+}
+
 func TestSaved(t *testing.T) {
 	s := newStage(t, plainOptions(), "get-client-closes-first")
 	s.until(200 * time.Millisecond)
