@@ -76,8 +76,8 @@ func (r *Ring) Next() []byte {
 // busy reports, where Next was nil, whether a record is still being written.
 func (r *Ring) busy() bool { return r.position != r.end }
 
-// Waiting is how many bytes cannot be given back to the kernel yet: they were not read, or their record is the last that was.
-func (r *Ring) Waiting() uint64 { return atomic.LoadUint64(r.producer) - r.done }
+// waiting is how many bytes cannot be given back to the kernel yet: they were not read, or their record is the last that was.
+func (r *Ring) waiting() uint64 { return atomic.LoadUint64(r.producer) - r.done }
 
 // Commit gives the space of all records that are no longer valid back to the kernel.
 func (r *Ring) Commit() { atomic.StoreUint64(r.consumer, r.done) }

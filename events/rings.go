@@ -73,7 +73,7 @@ func (r *Rings) Commit() {
 // Waiting is how many bytes of the fullest ring were not given back to the kernel yet.
 func (r *Rings) Waiting() (most uint64) {
 	for _, ring := range r.rings {
-		most = max(most, ring.Waiting())
+		most = max(most, ring.waiting())
 	}
 	return most
 }

@@ -30,18 +30,17 @@ func (a *Assembler) findSegment(e *events.Event, dir Dir) *Timeline {
 // ofSegment is the timeline that the segment belongs to, made if need be; nil where
 // the segment was dealt with.
 func (a *Assembler) ofSegment(e *events.Event, dir Dir) *Timeline {
-	tuple, flags := e.Tuple(), e.Header().Flags()
-	opens := opens(flags)
+	tuple, isSYN := e.Tuple(), opens(e.Header().Flags())
 	t := a.findSegment(e, dir)
 
-	if t != nil && opens && dir == Tx && t.isAnothers(e) {
+	if t != nil && isSYN && dir == Tx && t.isAnothers(e) {
 		a.supersede(t)
 		t = a.find(e)
 	}
 	if t != nil && t.track.replacesID != 0 {
 		return a.ofReplacing(t, e, dir)
 	}
-	if t != nil && opens && dir == Rx {
+	if t != nil && isSYN && dir == Rx {
 		t = a.ofSYN(t, e)
 	}
 	if t != nil {
@@ -51,17 +50,17 @@ func (a *Assembler) ofSegment(e *events.Event, dir Dir) *Timeline {
 		return t
 	}
 	if w := a.waitOf(tuple, e.Time()); w != nil {
-		if opens && dir == Rx {
+		if isSYN && dir == Rx {
 			n := a.openServer(e, true)
 			n.track.replacesID = w.id
 			return n
 		}
-		if !opens {
+		if !isSYN {
 			a.afterwards(w, e, dir)
 			return nil
 		}
 	}
-	if opens && dir == Rx {
+	if isSYN && dir == Rx {
 		return a.openServer(e, true)
 	}
 	return a.openBySegment(e, dir)
